@@ -1,0 +1,36 @@
+# make demo | test | check | test-gpu.  Without make: see README.md (python -m venv, pip install, stylellm demo).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check test-gpu clean
+
+# torch first: its CPU build, where pip is pointed at one, is not replaced by what others ask for.
+$(STAMP): requirements.txt constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -r requirements.txt
+	touch $(STAMP)
+
+$(VENV)/.dev: $(STAMP)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	touch $(VENV)/.dev
+
+demo: $(STAMP)
+	$(BIN)/stylellm demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not gpu"
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow and not corpus and not gpu"
+
+test-gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m gpu
+
+clean:
+	rm -rf $(VENV) build output prepared .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,141 @@
+"""Builds stylellm-tiny, the embedded base: one command, resumable at every stage.
+
+    python recipes/tiny_base/build.py --corpus ../shared/corpus --work_dir build/tiny_base
+    python recipes/tiny_base/build.py ... --stage train --stable_steps 9000
+
+Stages: text -> tokenizer -> windows -> train (constant rate) -> decay (a branch) -> export -> card.
+A stage whose file exists is skipped; an interrupted training goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import text as corpus_text
+import tokenizer as tiny_tokenizer
+import torch
+import train
+from tqdm import tqdm
+
+STAGES = ("text", "tokenizer", "windows", "train", "decay", "export", "card")
+
+
+def stage_text(work: Path, corpus: Path) -> None:
+    path = work / "text.json"
+    if not path.exists():
+        corpus_text.save(corpus_text.collect(corpus), path)
+
+
+def stage_tokenizer(work: Path) -> None:
+    if not (work / "tokenizer" / "tokenizer.json").exists():
+        documents = corpus_text.load(work / "text.json")["train"]
+        tiny_tokenizer.train((d.text for d in documents), work / "tokenizer")
+
+
+def stage_windows(work: Path) -> None:
+    """Cuts the training documents into windows at sentence ends, with the project's own chunker."""
+    from stylellm.corpus.chunk import cut_windows, token_counter
+
+    path = work / "windows.json"
+    if path.exists():
+        return
+    count = token_counter(load_tokenizer(work))
+    windows = []
+    for document in tqdm(corpus_text.load(work / "text.json")["train"], desc="windows"):
+        cut = cut_windows(document.text, count, max_length=train.SEQUENCE)
+        windows += [(w.text, i + 1 == len(cut)) for i, w in enumerate(cut)]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(windows, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(path)
+
+
+def load_tokenizer(work: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(work / "tokenizer"))
+
+
+def stage_train(work: Path, steps: int) -> None:
+    """The constant-rate part; a later call with more steps prolongs it."""
+    tokenizer = load_tokenizer(work)
+    windows = json.loads((work / "windows.json").read_text(encoding="utf-8"))
+    model = train.new_model(len(tokenizer), tokenizer.eos_token_id)
+    folder = work / "stable"
+    folder.mkdir(exist_ok=True)
+    batches = train.Batches([tuple(w) for w in windows], tokenizer)
+    train.run(batches, model, folder, steps=steps, log=folder / "loss.jsonl")
+
+
+def stage_decay(work: Path, steps: int) -> None:
+    """The falling-rate part, branched from the newest constant-rate checkpoint."""
+    tokenizer = load_tokenizer(work)
+    windows = json.loads((work / "windows.json").read_text(encoding="utf-8"))
+    model = train.new_model(len(tokenizer), tokenizer.eos_token_id)
+    folder = work / "decay"
+    folder.mkdir(exist_ok=True)
+    start = folder / "start.json"
+    if not start.exists():
+        shutil.copy(work / "stable" / "checkpoint.pt", folder / "checkpoint.pt")
+        first = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
+        start.write_text(json.dumps({"from": first, "to": first + steps}), encoding="utf-8")
+    span = json.loads(start.read_text(encoding="utf-8"))
+    batches = train.Batches([tuple(w) for w in windows], tokenizer)
+    train.run(
+        batches, model, folder, steps=span["to"], decay_from=span["from"], log=folder / "loss.jsonl"
+    )
+
+
+def stage_export(work: Path) -> None:
+    """Writes the transformers layout, weights in bfloat16."""
+    tokenizer = load_tokenizer(work)
+    model = train.new_model(len(tokenizer), tokenizer.eos_token_id)
+    state = torch.load(work / "decay" / "checkpoint.pt", weights_only=True)
+    model.load_state_dict(state["model"])
+    folder = work / "stylellm-tiny"
+    model.to(torch.bfloat16).save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
+    parser.add_argument("--work_dir", type=Path, default=Path("build/tiny_base"))
+    parser.add_argument("--stage", choices=STAGES, action="append", help="default: all, in order")
+    parser.add_argument("--stable_steps", type=int, default=6000)
+    parser.add_argument("--decay_steps", type=int, default=1800)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    work: Path = args.work_dir
+    work.mkdir(parents=True, exist_ok=True)
+    for stage in args.stage or STAGES:
+        print(f"== {stage}")
+        if stage == "text":
+            stage_text(work, args.corpus)
+        elif stage == "tokenizer":
+            stage_tokenizer(work)
+        elif stage == "windows":
+            stage_windows(work)
+        elif stage == "train":
+            stage_train(work, args.stable_steps)
+        elif stage == "decay":
+            stage_decay(work, args.decay_steps)
+        elif stage == "export":
+            stage_export(work)
+        else:
+            from card import write_card
+
+            write_card(work)
+
+
+if __name__ == "__main__":
+    main()

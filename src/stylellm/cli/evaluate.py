@@ -1,0 +1,208 @@
+"""``stylellm evaluate``: what the adapter gained, what it cost, what it copied."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+EXAMPLE = """\
+example:
+  stylellm evaluate output/wuxia_model
+  stylellm evaluate output/wuxia_model --data prepared --output_dir report --quick"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLE
+    parser.add_argument("folder", help="output folder of a training run, or a peft adapter folder")
+    parser.add_argument("--data", metavar="DIR", help="prepared folder (default: the run's own)")
+    parser.add_argument("--output_dir", metavar="DIR", help="where the report goes (default: FOLDER)")
+    parser.add_argument("--quick", action="store_true",
+                        help="few windows and samples: a first look, marked as such")  # fmt: skip
+    parser.add_argument("--model_name", metavar="ID", help="base model, if not the adapter's own")
+    parser.add_argument("--set", action="append", default=[], dest="overrides",
+                        metavar="SECTION.KEY=VALUE", help="override a key of the saved configuration")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    evaluate_run(
+        Path(args.folder),
+        data=args.data,
+        output_dir=Path(args.output_dir) if args.output_dir else None,
+        quick=args.quick,
+        base=args.model_name,
+        overrides=args.overrides,
+    )
+    return 0
+
+
+def evaluate_run(
+    folder: Path,
+    *,
+    data: str | None = None,
+    output_dir: Path | None = None,
+    quick: bool = False,
+    base: str | None = None,
+    overrides: Any = (),
+) -> dict[str, Any]:
+    """The evaluate stage: loads a run, measures it, writes the report; returns the result."""
+    from ..evaluation.report import write_report
+    from ..evaluation.suite import evaluate_policy
+    from ..model.policy import load_policy
+    from ..training.callbacks import LOG_FILE
+
+    config = run_config(folder, overrides)
+    prepared = data or config.data.prepared_dir
+    texts = load_texts(prepared)
+    m = config.model
+    policy, tokenizer = load_policy(
+        folder, base=base, dtype=m.dtype, attn_implementation=m.attn_implementation,
+        load_in_4bit=m.load_in_4bit,
+    )  # fmt: skip
+    to_device(policy)
+    settings = _settings(config, tokenizer, texts, quick)
+    result = evaluate_policy(policy, tokenizer, texts, settings)
+    result["provenance"] = _provenance(config, folder, prepared, settings, quick)
+    log = folder / LOG_FILE
+    report = write_report(
+        result, output_dir or folder, training_log=log if log.is_file() else None
+    )
+    print_result(result)
+    print(f"report: {report}")
+    return result
+
+
+def run_config(folder: Path, overrides: Any = ()) -> Any:
+    """The configuration saved with a run; the defaults for a bare adapter folder."""
+    from ..config import load_config, parse_config
+    from ..training.run import CONFIG_FILE
+
+    for place in (folder, folder.parent):  # a checkpoint lies inside its run
+        if (place / CONFIG_FILE).is_file():
+            return load_config(place / CONFIG_FILE, list(overrides))
+    return parse_config({}, overrides=list(overrides), source="the command line")
+
+
+def load_texts(prepared: str) -> Any:
+    """The texts of a prepared folder that evaluation compares."""
+    from ..evaluation.suite import Texts, join
+    from .build import windows_of
+
+    test = windows_of(prepared, "test")
+    return Texts(
+        author_train=join(windows_of(prepared, "train")),
+        author_test=test if len(test) else windows_of(prepared, "validation"),
+        general_test=windows_of(prepared, "general_test"),
+        other_test=windows_of(prepared, "other_test"),
+    )
+
+
+def to_device(policy: Any) -> None:
+    """Moves a policy to the accelerator, if there is one."""
+    import torch
+
+    if torch.cuda.is_available() and not getattr(policy, "is_quantized", False):
+        policy.to("cuda")
+    elif torch.backends.mps.is_available():
+        policy.to("mps")
+
+
+def _settings(config: Any, tokenizer: Any, texts: Any, quick: bool) -> Any:
+    from ..evaluation.suite import Settings
+    from .build import sampling
+
+    e = config.evaluation
+    # Enough tokens for sample_chars: a token of this tokenizer holds this many characters of the
+    # author; a fifth more, because a model's own text may be spelled in shorter tokens.
+    sample = texts.author_train[:5000]
+    per_token = len(sample) / max(1, len(tokenizer(sample, add_special_tokens=False)["input_ids"]))
+    tokens = int(1.2 * e.sample_chars / per_token) + 1
+    return Settings(
+        num_windows=min(16, e.num_windows or 16) if quick else e.num_windows,
+        num_samples=min(6, e.num_samples) if quick else e.num_samples,
+        sample_chars=e.sample_chars,
+        batch_size=e.batch_size,
+        ngram_max=e.ngram_max,
+        prompts=e.prompts,
+        seed=e.seed,
+        sampling=sampling(config, max_new_tokens=tokens),
+        order=config.masking.order,
+        mask_rate=config.masking.mask_rate,
+        max_length=config.data.max_length,
+    )
+
+
+def _provenance(
+    config: Any, folder: Path, prepared: str, settings: Any, quick: bool
+) -> dict[str, Any]:
+    from ..corpus.prepare import load_manifest
+    from ..training.run import git_commit, versions
+
+    return {
+        "model_name_or_path": config.model.model_name_or_path,
+        "adapter": str(folder),
+        "prepared": prepared,
+        "prepared_fingerprint": load_manifest(prepared)["fingerprint"],
+        "quick": quick,
+        "num_windows": settings.num_windows,
+        "num_samples": settings.num_samples,
+        "sample_chars": settings.sample_chars,
+        "seed": settings.seed,
+        "temperature": settings.sampling.temperature,
+        "top_p": settings.sampling.top_p,
+        "kl_beta": config.objective.kl_beta,
+        "kl_direction": config.objective.kl_direction,
+        "general_ratio": config.objective.general_ratio,
+        "masking_format": config.masking.format,
+        "lora_r": config.lora.lora_r,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "git_commit": git_commit(),
+        "versions": versions(),
+    }
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """The tables of a result, as wide as a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title="likelihood", title_justify="left")
+    for column in ("text", "model", "nats/token", "perplexity", "bits/character"):
+        table.add_column(column, justify="left" if column in ("text", "model") else "right")
+    for text in ("author", "general"):
+        for which, row in (result[text] or {}).items():
+            table.add_row(
+                text, which, f"{row['nll_per_token']:.4f}", f"{row['perplexity']:.2f}",
+                f"{row['bits_per_character']:.3f}",
+            )  # fmt: skip
+    console.print(table)
+    if result["drift_kl"] is not None:
+        console.print(f"drift KL on general text: {result['drift_kl']:.5f} nats/token")
+    if "suffix_gain" in result:
+        gain = result["suffix_gain"]
+        console.print(
+            f"suffix gain: base {gain['base']['suffix_gain']:.3f}, "
+            f"policy {gain['policy']['suffix_gain']:.3f} nats/token"
+        )
+    console.print(_style_rows(result))
+
+
+def _style_rows(result: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    mark = " (small sample: mostly noise)" if result["small_sample"] else ""
+    table = Table(title=f"style{mark}", title_justify="left")
+    orders = list(next(iter(result["ngram_overlap"].values())))
+    for column in ("row", "function-word JSD", *(f"{n}-gram" for n in orders[1:4]),
+                   "rep-4", "longest copy", "characters"):  # fmt: skip
+        table.add_column(column, justify="left" if column == "row" else "right")
+    for name, jsd in result["function_word_jsd"].items():
+        overlap = result["ngram_overlap"][name]
+        table.add_row(
+            name.replace("_", " "), f"{jsd:.4f}", *(f"{overlap[n]:.3f}" for n in orders[1:4]),
+            f"{result['rep_4'][name]:.3f}", str(result["longest_copy"][name]["length"]),
+            f"{result['num_characters'][name]:,}",
+        )  # fmt: skip
+    return table

@@ -1,0 +1,163 @@
+"""``stylellm write``: continue prompts, base and policy side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EXAMPLE = """\
+example:
+  stylellm write output/wuxia_model --prompt 剑光一闪 --prompt 夜已深，
+  stylellm write output/wuxia_model --prompts scripts/example_prompts.txt --output out.jsonl
+  stylellm write output/wuxia_model            (asks for prompts; an empty line ends)"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLE
+    parser.add_argument("folder", help="output folder of a training run, or a peft adapter folder")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--prompt", action="append", metavar="TEXT", help="may be repeated")
+    source.add_argument("--prompts", metavar="FILE", help="a text file, one prompt a line, # comments")
+    parser.add_argument("--output", metavar="FILE", help="write the texts as jsonl as well")
+    parser.add_argument("--max_new_tokens", type=int, metavar="N", help="length (200)")
+    parser.add_argument("--temperature", type=float, metavar="T", help="0 = always the likeliest token")
+    parser.add_argument("--top_p", type=float, metavar="P")
+    parser.add_argument("--seed", type=int, metavar="N", help="same seed, same text (42)")
+    parser.add_argument("--no_base", action="store_true", help="only the policy, not the base beside it")
+    parser.add_argument("--model_name", metavar="ID", help="base model, if not the adapter's own")
+
+
+def run(args: argparse.Namespace) -> int:
+    prompts = args.prompt or (read_prompts(Path(args.prompts)) if args.prompts else None)
+    if args.output:
+        _check_output(Path(args.output))
+    writer = Writer(
+        Path(args.folder),
+        base=args.model_name,
+        max_new_tokens=args.max_new_tokens,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        seed=args.seed,
+        beside_base=not args.no_base,
+    )
+    rows = writer.write(prompts) if prompts else writer.interact()
+    if args.output:
+        _save(rows, Path(args.output))
+        print(f"written: {args.output}")
+    return 0
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Prompts of a file in any Chinese encoding: one a line, # starts a comment.
+
+    Raises:
+        DataError: no such file, or no prompt in it.
+    """
+    from ..corpus.read import decode
+    from ..errors import DataError
+
+    if not path.is_file():
+        raise DataError(f"the prompts file {path} does not exist", "a text file, one prompt a line")
+    lines = decode(path.read_bytes()).text.splitlines() if path.stat().st_size else []
+    prompts = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not prompts:
+        raise DataError(f"{path} holds no prompt", "one prompt a line")
+    return prompts
+
+
+def _check_output(path: Path) -> None:
+    from ..errors import OutputError
+
+    if path.is_dir() or not path.parent.is_dir():
+        raise OutputError(
+            f"--output {path} cannot be written",
+            "a file in a folder that exists",
+            "Make the folder first.",
+        )
+
+
+class Writer:
+    """A loaded policy that continues prompts."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        base: str | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        beside_base: bool = True,
+    ) -> None:
+        from ..model.policy import load_policy
+        from .build import sampling
+        from .evaluate import run_config, to_device
+
+        config = run_config(folder)
+        changes: dict[str, Any] = {"max_new_tokens": max_new_tokens, "top_p": top_p}
+        if temperature is not None:
+            changes |= {"do_sample": temperature > 0, "temperature": temperature or 1.0}
+        self.sampling = sampling(config, **{k: v for k, v in changes.items() if v is not None})
+        self.seed = config.generation.seed if seed is None else seed
+        self.beside_base = beside_base
+        m = config.model
+        self.policy, self.tokenizer = load_policy(
+            folder, base=base, dtype=m.dtype, attn_implementation=m.attn_implementation,
+            load_in_4bit=m.load_in_4bit,
+        )  # fmt: skip
+        to_device(self.policy)
+
+    def write(self, prompts: list[str]) -> list[dict[str, Any]]:
+        """Continues and prints each prompt."""
+        return [self._one(prompt) for prompt in prompts]
+
+    def interact(self) -> list[dict[str, Any]]:
+        """Asks for prompts until an empty line or the end of the input."""
+        rows = []
+        print("Type the opening of a text; an empty line ends.")
+        while True:
+            try:
+                prompt = input("> ").strip()
+            except EOFError:
+                break
+            if not prompt:
+                break
+            rows.append(self._one(prompt))
+        return rows
+
+    def _one(self, prompt: str) -> dict[str, Any]:
+        from ..generation.sampler import generate
+
+        row: dict[str, Any] = {"prompt": prompt, "seed": self.seed}
+        for name in ("base", "policy") if self.beside_base else ("policy",):
+            row[name] = generate(
+                self.policy, self.tokenizer, [prompt], self.sampling,
+                seed=self.seed, use_adapter=name == "policy",
+            )[0]  # fmt: skip
+        print_row(row)
+        return row
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """A prompt with its continuations, side by side where there are two."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    names = [name for name in ("base", "policy") if name in row]
+    table = Table(show_lines=False, expand=True)
+    for name in names:
+        table.add_column(name, ratio=1, overflow="fold")
+    table.add_row(*(Text.assemble((row["prompt"], "bold"), row[name]) for name in names))
+    Console().print(table)
+
+
+def _save(rows: list[dict[str, Any]], path: Path) -> None:
+    import json
+
+    temporary = path.with_name(path.name + ".tmp")
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""Books in, clean windows out."""

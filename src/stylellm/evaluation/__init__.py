@@ -1,0 +1,1 @@
+"""Likelihood, style and copying joined into evaluation.json and report.html."""

@@ -1,0 +1,1 @@
+"""Base model, LoRA policy, and the reference (the same weights, adapter off)."""

@@ -1,0 +1,1 @@
+"""One small subclass of the Hugging Face Trainer, and its callbacks."""

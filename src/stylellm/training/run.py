@@ -1,0 +1,144 @@
+"""The files of a run: what was set, what it ran on, the last checkpoint that is whole."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ..errors import OutputError, TrainingError
+
+CONFIG_FILE = "stylellm_config.yaml"
+RUN_FILE = "stylellm_run.json"
+PACKAGES = ("stylellm", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
+
+
+def claim_output(folder: Path, *, overwrite: bool) -> None:
+    """Makes the output folder, or refuses one that already holds something.
+
+    ``overwrite`` removes a former run; a folder that is no run of ours is never removed.
+
+    Raises:
+        OutputError: the folder exists and holds something.
+    """
+    if folder.is_file():
+        raise OutputError(f"{folder} is a file", "a folder", "Name another --output_dir.")
+    if folder.is_dir() and any(folder.iterdir()):
+        ours = (folder / CONFIG_FILE).is_file()
+        if not overwrite:
+            kind = "a former run" if ours else "files that are no run of stylellm"
+            raise OutputError(
+                f"the output folder {folder} exists and holds {kind}",
+                "a new or empty folder",
+                "Use --resume to go on, --overwrite_output_dir to start again, "
+                "or another --output_dir.",
+            )
+        if not ours:
+            raise OutputError(
+                f"the output folder {folder} holds files that are no run of stylellm",
+                "a former run, to overwrite it",
+                "Name another --output_dir.",
+            )
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def find_run(folder: Path) -> Path:
+    """The run in ``folder``, or the only one directly below it (``--output_dir ./output``).
+
+    Raises:
+        OutputError: there is none, or there are several.
+    """
+    if (folder / CONFIG_FILE).is_file():
+        return folder
+    below = sorted(p.parent for p in folder.glob(f"*/{CONFIG_FILE}")) if folder.is_dir() else []
+    if len(below) == 1:
+        return below[0]
+    found = f"holds {len(below)} runs ({', '.join(p.name for p in below[:5])})" if below else (
+        f"holds no run ({CONFIG_FILE} is missing)" if folder.is_dir() else "does not exist"
+    )  # fmt: skip
+    raise OutputError(
+        f"the folder {folder} {found}",
+        "the output folder of one training run",
+        "Name it with --output_dir, or train first: stylellm train --config train_config.yaml",
+    )
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint that was written to its end.
+
+    The Trainer writes trainer_state.json last, so a checkpoint without a readable one was cut off.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    found: list[tuple[int, Path]] = []
+    for path in folder.glob("checkpoint-*"):
+        number = path.name.removeprefix("checkpoint-")
+        if number.isdigit() and _is_whole(path):
+            found.append((int(number), path))
+    if not found:
+        raise TrainingError(
+            f"{folder} holds no complete checkpoint",
+            "a run that was interrupted after its first checkpoint (training.save_steps)",
+            "Start it again without --resume (add --overwrite_output_dir).",
+        )
+    return max(found)[1]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return (path / "adapter_model.safetensors").is_file()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that this package runs from, if it runs from one."""
+    here = Path(__file__).resolve().parents[3]
+    if not (here / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON under a temporary name, then renames it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def save_final(trainer: Any, folder: Path) -> None:
+    """Writes adapter, tokenizer and trainer state into ``folder``, each file whole or not at all."""
+    staging = folder / ".final.tmp"
+    trainer.save_model(str(staging))
+    if not trainer.args.should_save:
+        return
+    trainer.state.save_to_json(str(staging / "trainer_state.json"))
+    for path in sorted(staging.iterdir()):
+        path.replace(folder / path.name)
+    staging.rmdir()

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stylellm.corpus.encoding import decode, plausibility
+from stylellm.corpus.script import convert
+from stylellm.errors import DataError
+
+SIMPLIFIED = (
+    "话说大宋年间，江南有一少年，姓林名远山，自幼随师父学剑。这一日，他下得山来，只见长街尽头立着"
+    "一个白衣人，那人笑道：“你可认得我么？”林远山摇了摇头，说：“不认得。”\n"
+) * 6
+TRADITIONAL = convert(SIMPLIFIED, "traditional").replace("“", "「").replace("”", "」")
+UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be")
+MATRIX = (
+    [(encoding, text) for encoding in UNICODE for text in (SIMPLIFIED, TRADITIONAL)]
+    + [(encoding, SIMPLIFIED) for encoding in ("gb2312", "gbk", "gb18030", "hz")]
+    + [(encoding, TRADITIONAL) for encoding in ("gb18030", "big5", "cp950", "big5hkscs")]
+)
+
+
+@pytest.mark.parametrize(("encoding", "text"), MATRIX)
+@pytest.mark.parametrize("size", [60, 200, 401, None])
+def test_every_encoding_is_recognised(encoding: str, text: str, size: int | None) -> None:
+    data = text.encode(encoding)[:size]
+    wanted = data.decode(encoding, "ignore")
+    decoded = decode(data)
+    assert wanted.startswith(decoded.text)
+    assert len(wanted) - len(decoded.text) <= 1  # a character cut by the end is left out
+    assert decoded.replacements == 0
+    assert data.decode(decoded.encoding, "ignore").startswith(decoded.text)
+
+
+def test_the_encoding_is_the_codec_that_reads_the_file() -> None:
+    assert decode(SIMPLIFIED.encode("utf-8")).encoding == "utf-8"
+    assert decode(SIMPLIFIED.encode("utf-8-sig")).encoding == "utf-8-sig"
+    assert decode(SIMPLIFIED.encode("gbk")).encoding == "gb18030"
+    assert decode(TRADITIONAL.encode("big5")).encoding == "big5hkscs"
+    assert decode(SIMPLIFIED.encode("utf-16-be")).encoding == "utf-16-be"
+    assert decode(b"plain English text, nothing else").encoding == "utf-8"
+    assert decode("plain English".encode("utf-16-le")).text == "plain English"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16-le"])
+def test_a_few_damaged_bytes_are_counted_and_the_rest_is_read(encoding: str) -> None:
+    data = bytearray(SIMPLIFIED.encode(encoding))
+    for position in (100, 300):
+        data[position : position + 2] = b"\xff\xff" if encoding != "utf-16-le" else b"\x00\xd8"
+    decoded = decode(bytes(data))
+    assert decoded.encoding == encoding
+    assert 1 <= decoded.replacements <= 8
+    assert decoded.text.count("\ufffd") == decoded.replacements
+    assert decoded.text[-200:] == SIMPLIFIED[-200:]
+
+
+def test_a_replacement_character_in_the_file_itself_is_no_damage() -> None:
+    text = SIMPLIFIED + "\ufffd\ufffd"
+    assert decode(text.encode("utf-8")).replacements == 0
+    assert decode(text.encode("gb18030")).replacements == 0
+
+
+def test_margin_tells_a_guess_from_a_certainty() -> None:
+    assert decode(SIMPLIFIED.encode("utf-8")).margin == 1.0
+    assert 0.3 < decode(SIMPLIFIED.encode("gbk")).margin < 1.0
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b" \r\n\t ", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (bytes(range(256)) * 40, "novel.txt"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x01\x00" + bytes(300), "not a text file"),
+    ],
+)
+def test_what_is_not_text_is_refused_by_name(data: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        decode(data, "novel.txt")
+    assert "novel.txt" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_plausibility_prefers_the_right_reading() -> None:
+    right = plausibility(SIMPLIFIED)
+    wrong = plausibility(SIMPLIFIED.encode("gbk").decode("big5hkscs", "replace"))
+    assert right > 0.5
+    assert wrong < 0.2
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=300, deadline=None)
+def test_random_bytes_decode_or_are_refused(data: bytes) -> None:
+    try:
+        decoded = decode(data)
+    except DataError:
+        return
+    assert decoded.text.strip()
+
+
+@given(st.text(alphabet=sorted(set(SIMPLIFIED)), min_size=30, max_size=300), st.sampled_from(UNICODE))
+@settings(max_examples=100, deadline=None)
+def test_scrambled_prose_survives_every_unicode_form(text: str, encoding: str) -> None:
+    if not text.strip():
+        return
+    assert decode(text.encode(encoding)).text == text
+
+
+@pytest.mark.corpus
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [1, 2, 10, 100])
+def test_real_books_decode_exactly(corpus_dir, kilobytes: int) -> None:
+    failures = []
+    for path in sorted(corpus_dir.glob("*/*.txt")):
+        source = path.read_text(encoding="utf-8")[: kilobytes * 1100]
+        texts = {script: convert(source, script) for script in ("simplified", "traditional")}
+        forms = [(encoding, source) for encoding in UNICODE]
+        forms += [("gb18030", texts["simplified"]), ("gb18030", texts["traditional"])]
+        forms += [("gb2312", texts["simplified"]), ("hz", texts["simplified"])]
+        forms += [("big5", texts["traditional"]), ("big5hkscs", texts["traditional"])]
+        for encoding, text in forms:
+            for cut in (kilobytes * 1000, kilobytes * 1000 + 1):
+                data = text.encode(encoding, "ignore")[:cut]
+                superset = {"gb2312": "gb18030", "big5": "big5hkscs"}.get(encoding, encoding)
+                wanted = data.decode(superset, "ignore")
+                decoded = decode(data)
+                if decoded.replacements or not wanted.startswith(decoded.text):
+                    failures.append((path.name, encoding, cut, decoded.encoding))
+    assert failures == []
