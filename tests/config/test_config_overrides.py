@@ -105,6 +105,7 @@ def test_overrides_win_over_the_file_and_the_last_one_counts(tmp_path):
         ("training.lr_scheduler_kwargs.min_lr=1", "give training.lr_scheduler_kwargs a mapping"),
         ("data.max_length=[", "expected a value written as YAML"),
         ("data.max_length=", "found null"),
+        ("data.author=\udcff", "not valid Unicode text"),
         ("data.max_length=abc", 'found "abc" (text)'),
     ],
 )

@@ -209,6 +209,12 @@ def test_fields_of_training_arguments_survive_the_dump():
     assert again.training.other_fields() == config.training.other_fields()
 
 
+def test_characters_escaped_in_halves_are_joined_and_lone_halves_refused():
+    values = load_yaml('data: {author: "\\ud83d\\ude00金"}', "x").values
+    assert values["data"]["author"] == "😀金"
+    assert "half of a character" in problem_of('data: {author: "\\ud83d"}')
+
+
 def test_plain_pyyaml_reads_the_dump_too():
     config = parse_config({})
     assert yaml.safe_load(dump_config(config)) == to_mapping(config)

@@ -35,7 +35,7 @@ def _write(chapters: int = 12, paragraphs: int = 6, seed: int = 0) -> str:
 
 @pytest.fixture(scope="session")
 def make_book() -> Callable[..., str]:
-    """`make_book(chapters, paragraphs, seed)`: a small novel in clean form, every paragraph unique."""
+    """`make_book(chapters, paragraphs, seed)`: a small clean novel, every paragraph unique."""
     return _write
 
 

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from stylellm.corpus.chunk import cut_windows, sentences, token_counter
 from stylellm.errors import DataError
 
 PROSE = st.text(
-    alphabet=st.sampled_from("剑光一闪，人已倒地。！？…“”‘’（）—：；a1 .!?\n\u3000𠮷é\u0301"), max_size=300
+    alphabet=st.sampled_from("剑光一闪，人已倒地。！？…“”‘’（）—：；a1 .!?\n\u3000𠮷é\u0301"),
+    max_size=300,
 )
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from stylellm.corpus.encoding import decode, plausibility
 from stylellm.corpus.script import convert
 from stylellm.errors import DataError
@@ -11,7 +12,9 @@ SIMPLIFIED = (
     "话说大宋年间，江南有一少年，姓林名远山，自幼随师父学剑。这一日，他下得山来，只见长街尽头立着"
     "一个白衣人，那人笑道：“你可认得我么？”林远山摇了摇头，说：“不认得。”\n"
 ) * 6
-TRADITIONAL = convert(SIMPLIFIED, "traditional").replace("“", "「").replace("”", "」")
+TRADITIONAL = convert(SIMPLIFIED, "traditional").translate(str.maketrans("“”着", "「」著"))
+# Decoding with a superset of the codec that wrote a file is as good; the two differ in rare signs.
+SUPERSETS = {"gb2312": ("gb2312", "gb18030"), "big5": ("big5", "cp950", "big5hkscs")}
 UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be")
 MATRIX = (
     [(encoding, text) for encoding in UNICODE for text in (SIMPLIFIED, TRADITIONAL)]
@@ -99,7 +102,9 @@ def test_random_bytes_decode_or_are_refused(data: bytes) -> None:
     assert decoded.text.strip()
 
 
-@given(st.text(alphabet=sorted(set(SIMPLIFIED)), min_size=30, max_size=300), st.sampled_from(UNICODE))
+@given(
+    st.text(alphabet=sorted(set(SIMPLIFIED)), min_size=30, max_size=300), st.sampled_from(UNICODE)
+)
 @settings(max_examples=100, deadline=None)
 def test_scrambled_prose_survives_every_unicode_form(text: str, encoding: str) -> None:
     if not text.strip():
@@ -112,7 +117,7 @@ def test_scrambled_prose_survives_every_unicode_form(text: str, encoding: str) -
 @pytest.mark.parametrize("kilobytes", [1, 2, 10, 100])
 def test_real_books_decode_exactly(corpus_dir, kilobytes: int) -> None:
     failures = []
-    for path in sorted(corpus_dir.glob("*/*.txt")):
+    for path in sorted(corpus_dir.glob("*/*.txt"))[:: 1 if kilobytes < 10 else 6]:
         source = path.read_text(encoding="utf-8")[: kilobytes * 1100]
         texts = {script: convert(source, script) for script in ("simplified", "traditional")}
         forms = [(encoding, source) for encoding in UNICODE]
@@ -122,9 +127,11 @@ def test_real_books_decode_exactly(corpus_dir, kilobytes: int) -> None:
         for encoding, text in forms:
             for cut in (kilobytes * 1000, kilobytes * 1000 + 1):
                 data = text.encode(encoding, "ignore")[:cut]
-                superset = {"gb2312": "gb18030", "big5": "big5hkscs"}.get(encoding, encoding)
-                wanted = data.decode(superset, "ignore")
+                codecs = SUPERSETS.get(encoding, (encoding,))
                 decoded = decode(data)
-                if decoded.replacements or not wanted.startswith(decoded.text):
+                wanted = [data.decode(codec, "ignore") for codec in codecs]
+                if not any(text.startswith(decoded.text) for text in wanted):
                     failures.append((path.name, encoding, cut, decoded.encoding))
+                if decoded.replacements or len(wanted[0]) - len(decoded.text) > 1:
+                    failures.append((path.name, encoding, cut, "lost characters"))
     assert failures == []

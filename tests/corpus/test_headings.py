@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from stylellm.corpus.headings import (
     inline_headings,
     is_heading_line,
@@ -39,8 +40,22 @@ def test_numerals_round_trip(number: int) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["第一回 风雪惊变", "第十二章", "　　第3章 夜奔", "正文 第一百零八回 大结局", "楔子", "序", "番外一 旧事"]
-    + ["【第二章】", "卷三 江湖", "后记", "第二十二回　　横海郡柴进留宾　景阳冈武松打虎", "第五章夜奔"],
+    [
+        "第一回 风雪惊变",
+        "第十二章",
+        "　　第3章 夜奔",
+        "正文 第一百零八回 大结局",
+        "楔子",
+        "序",
+        "番外一 旧事",
+    ]
+    + [
+        "【第二章】",
+        "卷三 江湖",
+        "后记",
+        "第二十二回　　横海郡柴进留宾　景阳冈武松打虎",
+        "第五章夜奔",
+    ],
 )
 def test_heading_lines(line: str) -> None:
     assert is_heading_line(line)
@@ -48,7 +63,11 @@ def test_heading_lines(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["第三回合，两人已斗了数十招。", "第一回见他，还是三年之前的事。", "序幕刚刚拉开，众人便都散了。"]
+    [
+        "第三回合，两人已斗了数十招。",
+        "第一回见他，还是三年之前的事。",
+        "序幕刚刚拉开，众人便都散了。",
+    ]
     + ["", "他说：第三章写得最好。", "第二日清晨，众人起身。", "跋涉千里"],
 )
 def test_lines_that_are_no_headings(line: str) -> None:
@@ -90,7 +109,8 @@ def test_two_mentions_make_no_chapters() -> None:
 
 @pytest.mark.corpus
 @pytest.mark.parametrize(
-    ("book", "chapters"), [("三俠五義", 120), ("兒女英雄傳", 40), ("粉妝樓全傳", 80), ("綠牡丹", 64)]
+    ("book", "chapters"),
+    [("三俠五義", 120), ("兒女英雄傳", 40), ("粉妝樓全傳", 80), ("綠牡丹", 64)],
 )
 def test_every_chapter_of_the_real_novels_is_found(corpus_dir, book: str, chapters: int) -> None:
     text = (corpus_dir / "wuxia" / f"{book}.txt").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from stylellm.corpus.script import convert, to_simplified, to_traditional
 from stylellm.errors import DataError
 

@@ -273,8 +273,7 @@ def check_example(example, tokenizer, s, *, window, format, ends_document):
         assert example.input_ids.count(s.mask) == 0
 
 
-def check_window(tokenizer, window, strategy, form, seed, ends_document):
-    s = Sentinels.from_tokenizer(tokenizer)
+def check_window(tokenizer, s, window, strategy, form, seed, ends_document):
     encode = encoder(tokenizer)
     tight = max(len(encode(window)) + int(ends_document), 24)
     example = build_example(
@@ -302,7 +301,8 @@ def check_window(tokenizer, window, strategy, form, seed, ends_document):
     texts(min_size=1), st.sampled_from(list(RATIOS)), FORMS, st.integers(0, 99), st.booleans()
 )
 def test_labels_decode_to_the_hidden_text(tiny_tokenizer, text, strategy, form, seed, ends):
-    check_window(tiny_tokenizer, text, strategy, form, seed, ends)
+    s = Sentinels.from_tokenizer(tiny_tokenizer)
+    check_window(tiny_tokenizer, s, text, strategy, form, seed, ends)
 
 
 SPELLED_OUT = "他说<|fim_middle|>与<|fim_pad|>，<<|endoftext|>便走了<|不再回来。"
@@ -315,7 +315,7 @@ def test_control_tokens_spelled_out_in_a_book_stay_text(tiny_tokenizer):
     assert not {s.prefix, s.suffix, s.middle, s.pad, s.eos} & set(found)
     for strategy in RATIOS:
         for seed in range(10):
-            check_window(tiny_tokenizer, SPELLED_OUT, strategy, ("infill", "native"), seed, True)
+            check_window(tiny_tokenizer, s, SPELLED_OUT, strategy, ("infill", "native"), seed, True)
 
 
 @pytest.fixture(scope="module")
@@ -335,8 +335,10 @@ def qwen_tokenizer(repo_root):
         token, rank = line.split()
         ranks[base64.b64decode(token)] = int(rank)
 
+    letters = bytes_to_unicode()
+
     def spelled(token):
-        return "".join(map(bytes_to_unicode().__getitem__, token))
+        return "".join(letters[byte] for byte in token)
 
     def merge_of(token):
         """The two tokens that the last merge of ``token`` joins."""
@@ -368,12 +370,12 @@ def test_labels_decode_to_the_hidden_text_with_qwens_own_vocabulary(qwen_tokeniz
         texts(min_size=1), st.sampled_from(list(RATIOS)), FORMS, st.integers(0, 99), st.booleans()
     )
     def check(text, strategy, form, seed, ends):
-        check_window(qwen_tokenizer, text, strategy, form, seed, ends)
+        check_window(qwen_tokenizer, s, text, strategy, form, seed, ends)
 
     check()
     for seed in range(20):
         for strategy in RATIOS:
-            check_window(qwen_tokenizer, story, strategy, ("infill", "prefix_first"), seed, True)
+            check_window(qwen_tokenizer, s, story, strategy, ("infill", "prefix_first"), seed, True)
 
 
 def test_a_window_in_each_form_hides_something(tiny_tokenizer, story):

@@ -180,7 +180,7 @@ def print_result(result: dict[str, Any]) -> None:
     console.print(table)
     if result["drift_kl"] is not None:
         console.print(f"drift KL on general text: {result['drift_kl']:.5f} nats/token")
-    if "suffix_gain" in result:
+    if result.get("suffix_gain"):
         gain = result["suffix_gain"]
         console.print(
             f"suffix gain: base {gain['base']['suffix_gain']:.3f}, "
@@ -193,10 +193,13 @@ def _style_rows(result: dict[str, Any]) -> Any:
     from rich.table import Table
 
     mark = " (small sample: mostly noise)" if result["small_sample"] else ""
-    table = Table(title=f"style{mark}", title_justify="left")
+    caption = (
+        "JSD: function words against the author, lower is nearer; n-gram: share found in the author's "
+        "books; copy: longest run taken from them; n: characters"
+    )
+    table = Table(title=f"style{mark}", title_justify="left", caption=caption, caption_justify="left")
     orders = list(next(iter(result["ngram_overlap"].values())))
-    for column in ("row", "function-word JSD", *(f"{n}-gram" for n in orders[1:4]),
-                   "rep-4", "longest copy", "characters"):  # fmt: skip
+    for column in ("row", "JSD", *(f"{n}-gram" for n in orders[1:4]), "rep-4", "copy", "n"):
         table.add_column(column, justify="left" if column == "row" else "right")
     for name, jsd in result["function_word_jsd"].items():
         overlap = result["ngram_overlap"][name]

@@ -77,6 +77,8 @@ def _split(override: str) -> tuple[str, str, Any]:
 
 def _value(section: str, key: str, text: str) -> Any:
     text = text.strip()
+    if any("\ud800" <= char <= "\udfff" for char in text):  # bytes that the terminal cannot decode
+        raise ValueError("the value is not valid Unicode text")
     takes_text, takes_null = _text_field(section, key)
     if takes_null and text in ("null", "~", ""):
         return None

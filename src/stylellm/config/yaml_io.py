@@ -32,7 +32,15 @@ class Document(NamedTuple):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 2e-4 as a number."""
+    """SafeLoader that reads 2e-4 as a number and joins characters escaped in JSON's two halves."""
+
+    def construct_text(self, node: yaml.ScalarNode) -> str:
+        text = self.construct_scalar(node)
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            problem = "half of a character"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
 
 class _Dumper(yaml.SafeDumper):
@@ -45,6 +53,7 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_text)
 for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver(
         "tag:yaml.org,2002:float",

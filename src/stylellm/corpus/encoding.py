@@ -35,7 +35,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SAMPLE_BYTES = 1 << 18
+_SAMPLE_BYTES = 1 << 16
 MAX_DAMAGED = 20
 MAX_DAMAGED_SHARE = 0.001
 

@@ -40,10 +40,10 @@ def _offsets(lines: list[str]) -> list[int]:
 def unwrap(text: str) -> list[Edit]:
     """Join lines that were broken at a fixed width.
 
-    A text is hard-wrapped if many lines are of one width (an eighth of all, give or take a character),
-    hardly any are wider, and half of those stop in the middle of a sentence. Where paragraphs are
-    indented, a line that is not indented goes on from a full one above; otherwise every line goes
-    on from a full one that stops in the middle of a sentence.
+    A text is hard-wrapped if many lines are of one width (an eighth of all, give or take a
+    character), hardly any are wider, and half of those stop in the middle of a sentence. Where
+    paragraphs are indented, a line that is not indented goes on from a full one above; otherwise
+    every line goes on from a full one that stops in the middle of a sentence.
     """
     lines = text.split("\n")
     widths = [_columns(line.rstrip()) for line in lines]

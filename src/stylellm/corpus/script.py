@@ -33,8 +33,8 @@ def _converter(profile: str) -> Any:
 def to_simplified(text: str) -> str:
     """Traditional to simplified, phrase level ("乾坤" stays, "乾淨" becomes "干净").
 
-    In a text that is simplified already, only stray traditional characters are converted, and 乾, 拚,
-    藉 and the like stay.
+    In a text that is simplified already, only stray traditional characters are converted, and 乾,
+    拚, 藉 and the like stay.
     """
     if not text:
         return text

@@ -11,7 +11,8 @@ Edit = tuple[int, int, str]
 
 _REPEATED = re.compile(r"\s*([^\s。，！？“”「」]{2,20}?)(?:\s*\1)+")
 _THE_END = re.compile(
-    r"(?:《[^《》\n]{1,30}》\s*)?(?:全[书書文]?[完终終]|[（(]?(?:全[书書文]完|完)[）)]?|[Tt]he [Ee]nd)\s*$"
+    r"(?:《[^《》\n]{1,30}》\s*)?"
+    r"(?:全[书書文]?[完终終]|[（(]?(?:全[书書文]完|完)[）)]?|[Tt]he [Ee]nd)\s*$"
 )
 _MAX_FRONT = 80
 _NAME = re.compile(r"《([^《》]{1,40})》\s*(?:作者[：:]?)?\s*([^\s《》（(【\[]{0,20})")
@@ -91,7 +92,7 @@ def _trailing(text: str, title: str) -> int:
         if before.endswith("《") or not before:
             return len(text)
         end = len(before)
-    finale = _THE_END.search(text, max(0, end - 12), end)
+    finale = _THE_END.search(text, max(0, end - 50), end)
     if finale and (finale.start() == 0 or text[finale.start() - 1] in "。！？”’」』…\n）)"):
         end = len(text[: finale.start()].rstrip())
     return end if end < len(text.rstrip()) else len(text)

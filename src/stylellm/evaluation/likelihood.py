@@ -154,6 +154,7 @@ def suffix_gain(
 
     Returns:
         ``{base, policy: {nll_prefix_only, nll_infill, suffix_gain}, n}``; n counts scored tokens.
+        An empty mapping where no window can be used.
     """
     encode = encoder(tokenizer)
     sentinels = Sentinels.from_tokenizer(tokenizer)
@@ -173,6 +174,8 @@ def suffix_gain(
             continue
         with_suffix.append(_keep_labels(example, len(middle), before_last=1))
         prefix_only.append(_continuation(encode(prefix), middle))
+    if not with_suffix:
+        return {}
     infill = _score(policy, tokenizer, with_suffix, batch_size, progress)
     plain = _score(policy, tokenizer, prefix_only, batch_size, progress)
     n = float(infill[3].sum())

@@ -195,12 +195,12 @@ def _scales(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     for measure, places in positions(result).items():
         if places is None or "policy" not in places:
             continue
-        low = max(min(0.0, *places.values()), -1.0) - 0.12
-        high = min(max(1.0, *places.values()), 2.0) + 0.12
+        kept = {name: min(max(value, -1.0), 2.0) for name, value in places.items()}
+        low, high = min(0.0, *kept.values()) - 0.12, max(1.0, *kept.values()) + 0.12
         marks = [
-            {"style": style, "at": _along(places[name], low, high), "value": places[name]}
+            {"style": style, "at": _along(kept[name], low, high), "value": places[name]}
             for name, style in ROW_STYLES.items()
-            if name in places
+            if name in kept
         ]
         ends = _along(0, low, high), _along(1, low, high)
         value = verdict.place(places["policy"]).zh
@@ -209,7 +209,7 @@ def _scales(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _along(value: float, low: float, high: float) -> float:
-    return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
+    return round(100 * (value - low) / (high - low), 2)
 
 
 def _runs(result: Mapping[str, Any]) -> list[dict[str, Any]]:

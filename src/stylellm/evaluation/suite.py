@@ -1,8 +1,8 @@
 """Measures a trained policy beside its base: likelihood, drift, style, copying.
 
-Four rows are always shown together: the base model, the policy, another author, and held-out text of the
-author himself, the ceiling. Styles are compared on texts of equal length, because every one of these
-measures depends on how much text it sees.
+Four rows are always shown together: the base model, the policy, another author, and held-out text of
+the author himself, the ceiling. Styles are compared on texts of equal length, because every one of
+these measures depends on how much text it sees.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .likelihood import Likelihood, suffix_gain, window_likelihood
 ROWS = ("base", "policy", "other_author", "held_out_author")
 PROMPTS_FILE = Path(__file__).with_name("prompts.txt")
 SMALL_SAMPLE = 50_000
-"""Characters below which function-word JSD is mostly noise between near texts (docs/evaluation.md)."""
+"""Characters below which function-word JSD between near texts is mostly noise (docs/evaluation.md)."""
 
 
 @dataclass(frozen=True)
@@ -166,44 +166,49 @@ def style_table(
     samples: Sequence[Mapping[str, str]], texts: Texts, settings: Settings
 ) -> dict[str, Any]:
     """n-gram overlap, function words, repetition and copying, for the four rows at equal length."""
-    rows: dict[str, str] = {
-        name: "".join(sample[name] for sample in samples) for name in ("base", "policy")
+    rows: dict[str, list[str]] = {
+        name: [sample[name] for sample in samples] for name in ("base", "policy")
     }
-    size = max(map(len, rows.values()))
+    size = max(sum(map(len, pieces)) for pieces in rows.values())
     rows["other_author"] = _excerpt(texts.other_test, size)
     rows["held_out_author"] = _excerpt(texts.author_test, size)
-    rows = {name: text for name, text in rows.items() if text.strip()}
+    rows = {name: pieces for name, pieces in rows.items() if "".join(pieces).strip()}
+    pooled = {name: "".join(pieces) for name, pieces in rows.items()}
     author = texts.author_train
     orders = range(1, settings.ngram_max + 1)
     known = ngrams.NgramSet(author, settings.ngram_max)
-    copies = CopyIndex({"author": author})
+    copies = CopyIndex({"author": author}, ignore_whitespace=True)
     return {
         "ngram_overlap": {
-            name: {str(n): ngrams.overlap(text, known, n) for n in orders}
-            for name, text in rows.items()
+            name: {str(n): ngrams.overlap(pieces, known, n) for n in orders}
+            for name, pieces in rows.items()
         },
         "function_word_jsd": {
-            name: function_words.jsd(text, author) for name, text in rows.items()
+            name: function_words.jsd(text, author) for name, text in pooled.items()
         },
         "function_word_rates": {
-            name: function_words.rates(text) for name, text in {"author": author, **rows}.items()
+            name: function_words.rates(text) for name, text in {"author": author, **pooled}.items()
         },
-        "rep_4": {name: ngrams.rep_n(text, 4) for name, text in rows.items()},
-        "distinct_2": {name: ngrams.distinct_n(text, 2) for name, text in rows.items()},
-        "longest_copy": {name: _copy(copies, text) for name, text in rows.items()},
-        "num_characters": {name: len("".join(text.split())) for name, text in rows.items()},
+        "rep_4": {name: ngrams.rep_n(pieces, 4) for name, pieces in rows.items()},
+        "distinct_2": {name: ngrams.distinct_n(pieces, 2) for name, pieces in rows.items()},
+        "longest_copy": {name: _copy(copies, pieces) for name, pieces in rows.items()},
+        "num_characters": {name: len("".join(text.split())) for name, text in pooled.items()},
         "small_sample": size < SMALL_SAMPLE,
     }
 
 
-def _copy(index: CopyIndex, text: str) -> dict[str, Any]:
-    found = index.longest_copy(text)
+def _copy(index: CopyIndex, pieces: Sequence[str]) -> dict[str, Any]:
+    """The longest run that one of the texts shares with the author's training text."""
+    found = max((index.longest_copy(piece) for piece in pieces), key=lambda copy: copy.length)
     return {"length": found.length, "text": found.text}
 
 
-def _excerpt(windows: Sequence[Window], size: int) -> str:
-    """About ``size`` characters of windows spread over the whole split."""
+def _excerpt(windows: Sequence[Window], size: int) -> list[str]:
+    """Windows spread over the whole split, ``size`` characters together (or all there are)."""
     if not len(windows):
-        return ""
+        return []
     average = max(1, sum(len(w["text"]) for w in windows) // len(windows))
-    return join(spread(windows, max(1, -(-size // average))))[:size]
+    pieces: list[str] = []
+    for window in spread(windows, max(1, -(-size // average))):
+        pieces.append(window["text"][: size - sum(map(len, pieces))])
+    return pieces

@@ -87,7 +87,7 @@ class StyleDataset(Dataset):
     ) -> None:
         self.author = author
         self.general = general
-        self.epoch = 0
+        self._epoch = _shared_zero()
         self.seed = seed
         self.encode = encoder(tokenizer)
         self.sentinels = sentinels
@@ -106,9 +106,14 @@ class StyleDataset(Dataset):
             kl_positions=kl_positions,
         )
 
+    @property
+    def epoch(self) -> int:
+        """The epoch whose masks are drawn."""
+        return int(self._epoch)
+
     def set_epoch(self, epoch: int) -> None:
-        """Selects the epoch whose masks are drawn (the Trainer's data loader calls it)."""
-        self.epoch = int(epoch)
+        """Selects the epoch whose masks are drawn; worker processes that already run see it too."""
+        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self.author) + self.num_general
@@ -148,6 +153,15 @@ class StyleDataset(Dataset):
             "kl_mask": [False] * length if general else example.kl_mask,
             "general_mask": example.kl_mask if general else [False] * length,
         }
+
+
+def _shared_zero() -> torch.Tensor:
+    """An integer that the worker processes of a data loader share with this one."""
+    zero = torch.zeros((), dtype=torch.int64)
+    try:
+        return zero.share_memory_()
+    except (OSError, RuntimeError):  # no shared memory here, and so no worker processes either
+        return zero
 
 
 _PADDING: dict[str, tuple[Any, torch.dtype]] = {

@@ -121,8 +121,16 @@ def load_policy(
 
 
 def output_weight(model: Any) -> torch.Tensor:
-    """The head's weight W, [V, H], frozen and shared by policy and reference."""
-    return model.get_output_embeddings().weight
+    """The head's weight W, [V, H], frozen and shared by policy and reference.
+
+    Under autocast it comes in the autocast type, as the head itself would compute; the difference of
+    the hidden states is still taken in theirs, so that a small KL is not rounded away.
+    """
+    weight = model.get_output_embeddings().weight
+    device = weight.device.type
+    if torch.is_autocast_enabled(device) and weight.dtype == torch.float32:
+        return weight.to(torch.get_autocast_dtype(device))
+    return weight
 
 
 def backbone_of(policy: Any) -> Any:

@@ -40,7 +40,7 @@ def evaluation_line(step: int, logs: dict[str, float]) -> str:
     parts = [
         f"{key.removeprefix('eval_').replace('_', ' ')} {value:.4f}"
         for key, value in logs.items()
-        if key.startswith("eval_")
+        if key.startswith("eval_") and key != "eval_loss"  # the author's NLL under another name
     ]
     return f"step {step:>5}  [validation] " + "  ".join(parts)
 

@@ -109,30 +109,36 @@ class StyleTrainer(Trainer):
             inputs["kl_mask"] * (o.kl_beta / num_kl)
             + inputs["general_mask"] * (o.general_beta / num_general)
         ).flatten()
-        policy = self.accelerator.unwrap_model(model)
-        ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        reference = None
-        if bool((weight > 0).any()):  # first, while no activations of the policy are held
-            reference = reference_hidden(policy, ids, mask).flatten(0, 1)
-        hidden = policy_hidden(model, policy, ids, mask).flatten(0, 1)
-        result = style_alignment_loss(
-            hidden,
-            reference,
-            output_weight(policy),
-            inputs["labels"].flatten(),
-            weight,
-            1.0,
-            kl_direction=o.kl_direction,
-            num_labels=num_labels,
-            num_kl=1,
-            chunk_size=o.chunk_size,
-            label_weight=inputs["label_weight"].flatten(),
-        )
+        # accelerate casts inside the wrapped forward alone; the reference and the head run outside it.
+        with self.accelerator.autocast():
+            result = self._style_loss(model, inputs, weight, num_labels)
         self._check_finite(result.loss)
         self._add(result, inputs)
         # Data-parallel wrappers average gradients over ranks; the counts are already global sums.
         loss = result.loss * self.args.world_size
         return (loss, None) if return_outputs else loss
+
+    def _style_loss(
+        self, model: Any, inputs: dict[str, torch.Tensor], weight: torch.Tensor, num_labels: float
+    ) -> Any:
+        policy = self.accelerator.unwrap_model(model)
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        reference = None
+        if bool((weight > 0).any()):  # first, while no activations of the policy are held
+            reference = reference_hidden(policy, ids, mask).flatten(0, 1)
+        return style_alignment_loss(
+            policy_hidden(model, policy, ids, mask).flatten(0, 1),
+            reference,
+            output_weight(policy),
+            inputs["labels"].flatten(),
+            weight,
+            1.0,
+            kl_direction=self.objective.kl_direction,
+            num_labels=num_labels,
+            num_kl=1,
+            chunk_size=self.objective.chunk_size,
+            label_weight=inputs["label_weight"].flatten(),
+        )
 
     def _check_finite(self, loss: torch.Tensor) -> None:
         if not bool(torch.isfinite(loss)):
