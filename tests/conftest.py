@@ -62,7 +62,15 @@ def story() -> str:
 
 def save_tiny_tokenizer(folder: Path) -> None:
     """A byte-level BPE of about 600 entries in the shape of Qwen2.5's, saved for transformers."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import (
+        AddedToken,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        trainers,
+    )
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())

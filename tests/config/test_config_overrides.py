@@ -48,7 +48,7 @@ def test_values_are_read_as_yaml():
         "data.books=[data/金庸, 'D:/我的 书']",
         "lora.target_modules=[q_proj]",
         "training.lr_scheduler_kwargs={min_lr: 1e-5}",
-        "objective.general_beta=null",
+        "data.author=null",
         " lora.lora_r = 4 ",
     )
     assert config.objective.kl_beta == 0.2
@@ -58,7 +58,7 @@ def test_values_are_read_as_yaml():
     assert config.data.books == ["data/金庸", "D:/我的 书"]
     assert config.lora.target_modules == ["q_proj"]
     assert config.training.other_fields() == {"lr_scheduler_kwargs": {"min_lr": 1e-5}}
-    assert config.objective.general_beta is None
+    assert config.data.author is None
     assert config.lora.lora_r == 4
 
 

@@ -74,7 +74,7 @@ def test_empty_section_means_defaults():
         ("objective", "kl_beta", "0.1", 'found "0.1" (text); expected a number'),
         ("objective", "kl_beta", float("nan"), "found nan; expected a number"),
         ("objective", "kl_beta", float("inf"), "found inf; expected a number"),
-        ("objective", "general_beta", -1, "found -1; expected a number >= 0 and <= 100, or null"),
+        ("objective", "general_beta", -1, "found -1; expected a number >= 0 and <= 100"),
         ("objective", "general_ratio", 1, "found 1; expected a number >= 0 and < 1"),
         ("model", "load_in_4bit", 1, "found 1; expected true or false"),
         ("model", "load_in_4bit", "true", 'found "true" (text); expected true or false'),

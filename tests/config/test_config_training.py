@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from importlib.util import find_spec
 
 import pytest
 import transformers
@@ -56,7 +57,8 @@ def test_every_field_of_the_installed_version_falls_into_a_class():
 
 @pytest.mark.parametrize("name", sorted(DROPPED))
 def test_dropped_names_are_gone_and_answered(name):
-    assert name not in FIELDS
+    if transformers.__version__.startswith(AUDITED_VERSION):
+        assert name not in FIELDS
     problem = problem_of(**{name: 0.5})
     assert problem.startswith(f"training.{name}: found 0.5; transformers 5 has no such field: ")
 
@@ -264,9 +266,6 @@ def test_what_transformers_refuses_becomes_a_config_error(override, expected):
 
 
 def test_a_missing_optimizer_package_is_found_before_training():
-    pytest.importorskip("transformers")
-    from importlib.util import find_spec
-
     if find_spec("bitsandbytes") is not None:
         pytest.skip("bitsandbytes is installed")
     config = with_overrides(parse_config({}), ["training.optim=paged_adamw_8bit"])

@@ -174,7 +174,7 @@ CONFIGS = st.fixed_dictionaries(
             }
         ),
         "objective": st.fixed_dictionaries(
-            {"kl_beta": st.floats(0, 100), "general_beta": st.none() | st.floats(0, 100)}
+            {"kl_beta": st.floats(0, 100), "general_beta": st.floats(0, 100)}
         ),
         "training": st.fixed_dictionaries(
             {

@@ -25,7 +25,8 @@ def count_characters(texts: Sequence[str]) -> list[int]:
 
 
 def test_closing_quotes_stay_with_their_sentence() -> None:
-    text = "他喝道：“住手！”众人一惊。“你……你是谁？”那人不答……转身便走！\n第二段没有句号\n\n3.5两银子?Yes!no."
+    text = "他喝道：“住手！”众人一惊。“你……你是谁？”那人不答……转身便走！\n"
+    text += "第二段没有句号\n\n3.5两银子?Yes!no."
     assert sentences(text) == [
         "他喝道：“住手！”",
         "众人一惊。",

@@ -27,7 +27,8 @@ def test_control_characters() -> None:
 
 
 def test_html() -> None:
-    text = "<p>甲&nbsp;乙&amp;丙</p>1 < 2，a<b>粗</b><br/>末<!-- 注 --><font color='red'>红</font>&#24515;"
+    text = "<p>甲&nbsp;乙&amp;丙</p>1 < 2，a<b>粗</b><br/>末<!-- 注 -->"
+    text += "<font color='red'>红</font>&#24515;"
     assert only("html", text) == "\n甲 乙&丙\n1 < 2，a粗\n末红心"
 
 
@@ -68,7 +69,8 @@ def test_an_advertisement_inside_a_paragraph_goes_alone() -> None:
 
 
 def test_notes_and_their_markers() -> None:
-    text = "猹(2)跑了。\n值年(3)到了。\n(1)本篇发表于某年。\n(2)猹：兽名。\n(3)值年：轮值。\n\n下一篇①。\n(1)甲事\n(2)乙事"
+    text = "猹(2)跑了。\n值年(3)到了。\n(1)本篇发表于某年。\n(2)猹：兽名。\n(3)值年：轮值。\n\n"
+    text += "下一篇①。\n(1)甲事\n(2)乙事"
     assert only("notes", text) == "猹跑了。\n值年到了。\n\n下一篇。\n(1)甲事\n(2)乙事"
 
 
@@ -112,13 +114,9 @@ def test_spaces() -> None:
 
 def test_repeated_titles() -> None:
     text = "三俠五義三俠五義三俠五義第一回話說宋朝。" + "正文在此。" * 20 + "三俠五義"
-    cleaned = only("titles", text)
-    assert cleaned.startswith("第一回話說") or cleaned.startswith("話說") is False
-    assert "三俠五義" not in cleaned
-    assert (
-        only("titles", "《水浒传》施耐庵\n\n楔子\n\n话说" + "正文。" * 30)
-        == "楔子\n\n话说" + "正文。" * 30
-    )
+    assert only("titles", text) == text[12:-4]
+    body = "楔子\n\n话说" + "正文。" * 30
+    assert only("titles", "《水浒传》施耐庵\n\n" + body) == body
     book = "《夜行录》\n作者：无名\n\n第一章 雨\n\n" + "正文。" * 30
     assert only("titles", book + "\n（全书完）\n", "夜行录") == "第一章 雨\n\n" + "正文。" * 30
     laugh = "哈哈哈哈哈哈，他笑道。" + "正文。" * 30
@@ -164,7 +162,8 @@ def test_layout_finds_titles_by_the_blank_lines_around_them() -> None:
 
 
 def test_all_rules_together_and_what_they_report() -> None:
-    text = "《夜行录》\r\n\r\n第一章\u3000雨\r\n\r\n　　他說：「走罷！」\r\n　　www.example.com\r\n　　雨很大,很冷。"
+    text = "《夜行录》\r\n\r\n第一章\u3000雨\r\n\r\n　　他說：「走罷！」\r\n"
+    text += "　　www.example.com\r\n　　雨很大,很冷。"
     cleaned = clean(text, title="夜行录")
     assert cleaned.text == "第一章 雨\n\n他说：“走罢！”\n雨很大，很冷。"
     counts = {removed.rule: removed.count for removed in cleaned.removed}
@@ -184,7 +183,7 @@ def test_rules_can_be_chosen_and_unknown_ones_are_refused() -> None:
     assert rule_names("all") == list(RULES)
     assert rule_names(["quotes", "ads"]) == ["ads", "quotes"]
     assert rule_names([]) == []
-    with pytest.raises(DataError, match="'adds'.*ads"):
+    with pytest.raises(DataError, match=r"'adds'.*ads"):
         rule_names(["adds"])
     assert clean("「甲」", rules=["ads"], script="keep").text == "「甲」"
 
@@ -198,9 +197,21 @@ def test_reports_add_up() -> None:
 
 MESSY = st.lists(
     st.sampled_from(
-        [*"剑光一闪，人已倒地。！？“”「」()（）.,;:\"' \t\u3000\r\n\u200b\ue000１Ａ…—―"]
-        + ["第一回", "第二章 雨\n", "第三回", "(1)", "www.a.com", "&nbsp;", "<p>", "</p>", "※※※\n"]
-        + ["話說", "\n\n", "《书》", "《书》\n", "更多小说请下载", "全书完"]
+        [
+            *"剑光一闪，人已倒地。！？“”「」()（）.,;:\"' \t\u3000\r\n\u200b\ue000１Ａ…—―",
+            *(
+                "第一回",
+                "第二章 雨\n",
+                "第三回",
+                "(1)",
+                "www.a.com",
+                "&nbsp;",
+                "<p>",
+                "</p>",
+                "※※※\n",
+            ),
+            *("話說", "\n\n", "《书》", "《书》\n", "更多小说请下载", "全书完"),
+        ]
     ),
     max_size=80,
 ).map("".join)
@@ -240,7 +251,13 @@ def test_any_text_can_be_cleaned(text: str) -> None:
     cleaned.text.encode("utf-8")
 
 
-@pytest.mark.parametrize("text", ["(" * 50_000, "<!--" * 20_000, "." * 100_000, "第一回" * 20_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("(" * 50_000, "<!--" * 5_000, "." * 100_000, "第一回" * 20_000, "a" * 100_000),
+        "".join(f"第{number}回。" for number in range(1, 9000)),
+    ],
+)
 def test_degenerate_texts_take_no_forever(text: str) -> None:
     cleaned = clean(text, script="keep")
     assert len(cleaned.text) <= 2 * len(text)

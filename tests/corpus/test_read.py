@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_symbolic_link_loops_end(tmp_path: Path) -> None:
     ],
 )
 def test_nothing_to_read_is_one_clear_line(tmp_path: Path, make, message: str) -> None:
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
         find_books(make(tmp_path))
     assert "\n" not in str(caught.value)
 
@@ -132,7 +133,7 @@ def test_json_lines_give_a_document_each(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["{", "[1]", '{"body": "x"}', '{"text": 3}', "[" * 100_000])
 def test_a_bad_json_line_is_named(tmp_path: Path, line: str) -> None:
     path = write(tmp_path / "坏.jsonl", '{"text": "好的一行"}\n' + line)
-    with pytest.raises(DataError, match="坏.jsonl, line 2"):
+    with pytest.raises(DataError, match=r"坏\.jsonl, line 2"):
         read_book(path)
 
 
@@ -144,10 +145,8 @@ def test_markdown_headings_become_lines_of_their_own(tmp_path: Path) -> None:
 def test_html_keeps_text_and_drops_the_rest() -> None:
     page = "<html><head><title>题</title></head><body><h1>第一章</h1><p>一 &amp;\n二<br>三</p>"
     page += "<script>var x;</script><p><ruby>汉<rt>hàn</rt></ruby>字</p></body></html>"
-    assert read_html(page).split("\n")[-5:] == ["", "一 & 二", "三", "", "汉字"] or (
-        [line for line in read_html(page).split("\n") if line]
-        == ["第一章", "一 & 二", "三", "汉字"]
-    )
+    lines = [line for line in read_html(page).split("\n") if line]
+    assert lines == ["第一章", "一 & 二", "三", "汉字"]
 
 
 def test_epub_follows_the_spine(tmp_path: Path) -> None:
@@ -170,7 +169,7 @@ def test_epub_follows_the_spine(tmp_path: Path) -> None:
 def test_broken_epubs_are_refused(tmp_path: Path) -> None:
     good = make_epub({"a.xhtml": "<p>" + TEXT + "</p>"}, ["a.xhtml"], title="书")
     for data in (b"PK", good[: len(good) // 2], good.replace(b"rootfile ", b"toorfile ")):
-        with pytest.raises(DataError, match="书.epub"):
+        with pytest.raises(DataError, match=r"书\.epub"):
             read_epub(data, "书.epub")
     bomb = make_epub({"a.xhtml": "<p>&x;</p>"}, ["a.xhtml"]).replace(b"<package", b"<!ENTITY")
     with pytest.raises(DataError):
@@ -203,7 +202,7 @@ def test_damaged_epubs_are_refused_or_read(noise: bytes, position: int) -> None:
 def test_what_is_no_book_is_named(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "书.txt"
     path.write_bytes(data)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=re.escape(message)):
         read_book(path)
-    with pytest.raises(DataError, match="没有.txt does not exist"):
+    with pytest.raises(DataError, match=r"没有\.txt does not exist"):
         read_book(tmp_path / "没有.txt")

@@ -88,7 +88,8 @@ def test_one_gap_native_order():
 def test_several_gaps():
     example = made(TWO, ends_document=True)
     assert example.input_ids == [
-        *ids("剑"), PAD, *ids("一闪"), PAD, *ids("倒地"), EOS, MID, *ids("光"), PAD, *ids("人已"), PAD
+        *ids("剑"), PAD, *ids("一闪"), PAD, *ids("倒地"), EOS,
+        MID, *ids("光"), PAD, *ids("人已"), PAD,
     ]  # fmt: skip
     assert example.labels == [
         X, *ids("一闪"), X, *ids("倒地"), EOS, X, *ids("光"), PAD, *ids("人已"), PAD, X
@@ -199,7 +200,11 @@ def test_a_mask_token_of_the_tokenizer_comes_first():
 @pytest.mark.parametrize(
     ("tokenizer", "format", "words"),
     [
-        (tokenizer_with(["<|fim_prefix|>", "<|fim_pad|>"]), "infill", ["<|fim_suffix|>", "in_place"]),
+        (
+            tokenizer_with(["<|fim_prefix|>", "<|fim_pad|>"]),
+            "infill",
+            ["<|fim_suffix|>", "in_place"],
+        ),
         (tokenizer_with(["字"]), "in_place", ["mask token"]),
         (tokenizer_with(["字"], eos=None), None, ["end-of-text"]),
     ],
@@ -291,15 +296,11 @@ def check_window(tokenizer, s, window, strategy, form, seed, ends_document):
     )
     assert len(example.input_ids) <= tight
     assert example.strategy in (strategy, "none")
-    check_example(
-        example, tokenizer, s, window=window, format=form[0], ends_document=ends_document
-    )
+    check_example(example, tokenizer, s, window=window, format=form[0], ends_document=ends_document)
 
 
 @settings(max_examples=200)
-@given(
-    texts(min_size=1), st.sampled_from(list(RATIOS)), FORMS, st.integers(0, 99), st.booleans()
-)
+@given(texts(min_size=1), st.sampled_from(list(RATIOS)), FORMS, st.integers(0, 99), st.booleans())
 def test_labels_decode_to_the_hidden_text(tiny_tokenizer, text, strategy, form, seed, ends):
     s = Sentinels.from_tokenizer(tiny_tokenizer)
     check_window(tiny_tokenizer, s, text, strategy, form, seed, ends)
@@ -428,8 +429,7 @@ def test_a_window_that_fits_is_not_cropped(story):
 def test_a_tight_window_is_cropped_at_its_end_or_its_start(story):
     text = story[:200]
     cropped = [
-        built(text, RATIOS["token"], max_length=201, epoch=e, ends_document=True)
-        for e in range(40)
+        built(text, RATIOS["token"], max_length=201, epoch=e, ends_document=True) for e in range(40)
     ]
     assert all(len(example.input_ids) <= 201 for example in cropped)
     assert all(len(example.input_ids) > 180 for example in cropped)  # no more than needed

@@ -175,12 +175,12 @@ def check_spans(text, plan, *, text_behind):
         assert plan.spans[-1][1] <= len(text) - 1
 
 
-@given(texts(), st.integers(0, 2**32 - 1), st.sampled_from(FORMS), st.sampled_from([0.02, 0.15, 0.5]))
+@given(
+    texts(), st.integers(0, 2**32 - 1), st.sampled_from(FORMS), st.sampled_from([0.02, 0.15, 0.5])
+)
 def test_spans_are_sorted_apart_and_inside_any_text(text, seed, form, rate):
     strategy, single_gap = form
-    plan = plan_of(
-        text, strategy, single_gap, seed=seed, settings=MaskSettings(mask_rate=rate)
-    )
+    plan = plan_of(text, strategy, single_gap, seed=seed, settings=MaskSettings(mask_rate=rate))
     check_spans(text, plan, text_behind=strategy == "span" and single_gap)
     if strategy == "token":
         assert plan.num_hidden <= max(1, round(rate * len(text)))

@@ -1,19 +1,22 @@
 """What a prediction can see: in place only what stands left of it, in infill both sides.
 
-This is the reason for the infill format: replacing a token where it stands and predicting it there is
-no cloze on a causal model.
+This is the reason for the infill format: replacing a token where it stands and predicting it there
+is no cloze on a causal model.
 """
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from stylellm.evaluation.likelihood import suffix_gain
 from stylellm.masking.collate import StyleDataset, collate, encoder
-from stylellm.masking.formats import Sentinels, format_example
+from stylellm.masking.formats import IGNORE, Sentinels, format_example
 from stylellm.masking.plan import MaskPlan, MaskSettings
-from stylellm.objective.dense import style_alignment_loss
+from stylellm.model.policy import add_lora
 
 LEFT, HIDDEN, RIGHT = "风从山口吹来", "店里的灯", "忽明忽暗，老人不答"
 OTHER_RIGHT = "天亮的时候雪停了。"
@@ -81,3 +84,57 @@ def test_the_kl_positions_of_infill_equal_those_of_the_plain_text(make_policy, t
         bare = policy(input_ids=plain).logits[0]
     assert sum(example.kl_mask) == plain.shape[1]
     torch.testing.assert_close(masked[torch.tensor(example.kl_mask)], bare, rtol=0, atol=1e-5)
+
+
+def runs_of_two_characters(count, seed):
+    """山山山剑剑剑剑...: what follows the 山s is random, only the text behind a gap can tell it."""
+    draw = random.Random(seed)
+    texts = []
+    for _ in range(count):
+        length, char = draw.randint(2, 10), draw.choice("剑人雪灯")
+        texts.append("山" * length + char * (14 - length))
+    return [{"text": text, "ends_document": False} for text in texts]
+
+
+def train_on(windows, model_dir, tokenizer, settings, steps):
+    config = AutoConfig.from_pretrained(str(model_dir), initializer_range=0.1)
+    base = AutoModelForCausalLM.from_config(config).train()
+    sentinels = Sentinels.from_tokenizer(tokenizer)
+    dataset = StyleDataset(windows, [], tokenizer, sentinels, settings, max_length=64, seed=0)
+    optimizer = torch.optim.AdamW(base.parameters(), lr=1e-2)
+    for step in range(steps):
+        epoch, first = divmod(step * 16, len(windows))
+        dataset.set_epoch(epoch)
+        items = [dataset[i] for i in range(first, first + 16)]
+        batch = collate(items, pad_id=tokenizer.pad_token_id)
+        logits = base(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORE
+        )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(base.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return add_lora(base, base_name=str(model_dir), dropout=0.0).eval()
+
+
+@pytest.mark.slow
+def test_a_model_trained_on_infill_uses_the_suffix(tiny_model_dir, tiny_tokenizer):
+    settings = MaskSettings(1, 0, 0, mask_rate=0.5)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        windows = runs_of_two_characters(320, seed=0)
+        model = train_on(windows, tiny_model_dir, tiny_tokenizer, settings, steps=160)
+
+    def gain(texts):
+        result = suffix_gain(model, tiny_tokenizer, texts, mask_rate=settings.mask_rate)
+        assert result["policy"] == pytest.approx(result["base"])  # an adapter that adds nothing
+        return result["policy"]["suffix_gain"]
+
+    held_out = runs_of_two_characters(200, seed=1)
+    assert gain(held_out) > 0.05
+    # The control: behind the gap stands a character that misleads.
+    misleading = [
+        {**w, "text": w["text"][:10] + "雪灯"[w["text"][-1] == "雪"] * 4} for w in held_out
+    ]
+    assert gain(misleading) < 0

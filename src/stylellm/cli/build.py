@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, TrainingError
-from ..masking.plan import MaskSettings
+from stylellm.errors import DataError, TrainingError
+from stylellm.masking.plan import MaskSettings
 
 
 def mask_settings(masking: Any) -> MaskSettings:
@@ -45,8 +45,8 @@ def _prepare_arguments(config: Any, tokenizer: Any) -> dict[str, Any]:
 
 def prepare_books(config: Any, *, overwrite: bool = False, progress: bool = True) -> dict:
     """Runs the prepare stage of a configuration."""
-    from ..corpus.prepare import prepare
-    from ..model.load import load_tokenizer
+    from stylellm.corpus.prepare import prepare
+    from stylellm.model.load import load_tokenizer
 
     if not config.data.books:
         raise DataError(
@@ -61,7 +61,7 @@ def prepare_books(config: Any, *, overwrite: bool = False, progress: bool = True
 
 def ensure_prepared(config: Any, tokenizer: Any, *, progress: bool = True) -> None:
     """Prepares the books unless the prepared folder already holds exactly this preparation."""
-    from ..corpus.prepare import is_current, load_manifest, prepare
+    from stylellm.corpus.prepare import is_current, load_manifest, prepare
 
     if not config.data.books:
         load_manifest(config.data.prepared_dir)  # raises if there is none
@@ -75,23 +75,23 @@ def ensure_prepared(config: Any, tokenizer: Any, *, progress: bool = True) -> No
 
 def style_dataset(config: Any, tokenizer: Any) -> Any:
     """The training set: author windows with fresh masks, general windows mixed in."""
-    from ..corpus.prepare import load_windows
-    from ..masking.collate import StyleDataset
-    from ..masking.formats import Sentinels
+    from stylellm.corpus.prepare import load_windows
+    from stylellm.masking.collate import StyleDataset
+    from stylellm.masking.formats import Sentinels
 
     m, o, prepared = config.masking, config.objective, config.data.prepared_dir
     author = load_windows(prepared, "train")
-    general = load_windows(prepared, "general_train") if has_split(prepared, "general_train") else []
-    wants_general = o.general_ratio > 0 and (o.general_beta or o.kl_beta) > 0
+    general = (
+        load_windows(prepared, "general_train") if has_split(prepared, "general_train") else []
+    )
+    wants_general = o.general_ratio > 0 and o.general_beta > 0
     if wants_general and not len(general):
         print("general anchor: off, no general text was prepared (data.general_text)")
     dataset = StyleDataset(
         author,
         general if wants_general else [],
         tokenizer,
-        Sentinels.from_tokenizer(
-            tokenizer, format=None if m.no_mask_ratio == 1 else m.format
-        ),
+        Sentinels.from_tokenizer(tokenizer, format=None if m.no_mask_ratio == 1 else m.format),
         mask_settings(m),
         max_length=config.data.max_length,
         seed=config.training.seed,
@@ -120,7 +120,7 @@ def check_kl_positions(dataset: Any, kl_beta: float) -> None:
 
 def has_split(prepared: str | Path, split: str) -> bool:
     """Whether the prepared folder holds windows of ``split``."""
-    from ..corpus.prepare import load_manifest
+    from stylellm.corpus.prepare import load_manifest
 
     counts = load_manifest(prepared)["splits"].get(split)
     return bool(counts and counts["windows"])
@@ -128,7 +128,7 @@ def has_split(prepared: str | Path, split: str) -> bool:
 
 def windows_of(prepared: str | Path, split: str) -> Any:
     """The windows of a split, an empty list where there are none."""
-    from ..corpus.prepare import load_windows
+    from stylellm.corpus.prepare import load_windows
 
     return load_windows(prepared, split) if has_split(prepared, split) else []
 
@@ -137,8 +137,8 @@ def build_policy(config: Any) -> Any:
     """The base with a fresh adapter."""
     import torch
 
-    from ..model.load import check_max_length, load_base
-    from ..model.policy import add_lora
+    from stylellm.model.load import check_max_length, load_base
+    from stylellm.model.policy import add_lora
 
     m, lora = config.model, config.lora
     base = load_base(
@@ -165,7 +165,7 @@ def sampling(config: Any, **changes: Any) -> Any:
     """How texts are drawn, from the ``generation`` section."""
     from dataclasses import replace
 
-    from ..generation.sampler import Sampling
+    from stylellm.generation.sampler import Sampling
 
     g = config.generation
     base = Sampling(
@@ -181,8 +181,8 @@ def sampling(config: Any, **changes: Any) -> Any:
 
 def measure_callable(config: Any, tokenizer: Any) -> Any:
     """What the trainer calls at every evaluation: author and general likelihood, drift."""
-    from ..evaluation.likelihood import window_likelihood
-    from ..evaluation.suite import spread
+    from stylellm.evaluation.likelihood import window_likelihood
+    from stylellm.evaluation.suite import spread
 
     prepared, e = config.data.prepared_dir, config.evaluation
     author = spread(windows_of(prepared, "validation"), e.num_windows)
@@ -203,7 +203,7 @@ def measure_callable(config: Any, tokenizer: Any) -> Any:
 
 def sample_callable(config: Any, tokenizer: Any) -> Any:
     """What the trainer calls for sample texts; None where no prompts are set."""
-    from ..generation.sampler import generate
+    from stylellm.generation.sampler import generate
 
     prompts = list(config.evaluation.sample_prompts_during_training)
     if not prompts:

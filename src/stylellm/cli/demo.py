@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .evaluate import evaluate_run
-    from .write import Writer
+    from stylellm.cli.evaluate import evaluate_run
+    from stylellm.cli.write import Writer
 
     started = time.perf_counter()
     config = demo_config(Path(args.output_dir), args.max_steps)
@@ -47,7 +47,7 @@ def sample_folder() -> Path:
     Raises:
         DataError: neither exists.
     """
-    from ..errors import DataError
+    from stylellm.errors import DataError
 
     for root in (Path.cwd(), Path(__file__).resolve().parents[3]):
         if (root / "data" / "demo" / "author").is_dir():
@@ -61,7 +61,7 @@ def sample_folder() -> Path:
 
 def demo_config(output: Path, max_steps: int) -> Any:
     """The configuration of the demo: configs/demo.yaml, paths filled in."""
-    from ..config import load_config
+    from stylellm.config import load_config
 
     sample = sample_folder()
     recipe = sample.parent.parent / "configs" / "demo.yaml"
@@ -83,7 +83,7 @@ def _quote(path: Path) -> str:
 
 
 def _train(config: Any) -> Path:
-    from .train import train
+    from stylellm.cli.train import train
 
     folder = Path(config.training.output_dir)
     train(config, folder, overwrite=True)

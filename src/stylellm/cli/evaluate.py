@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("folder", help="output folder of a training run, or a peft adapter folder")
     parser.add_argument("--data", metavar="DIR", help="prepared folder (default: the run's own)")
-    parser.add_argument("--output_dir", metavar="DIR", help="where the report goes (default: FOLDER)")
+    parser.add_argument(
+        "--output_dir", metavar="DIR", help="where the report goes (default: FOLDER)"
+    )
     parser.add_argument("--quick", action="store_true",
                         help="few windows and samples: a first look, marked as such")  # fmt: skip
     parser.add_argument("--model_name", metavar="ID", help="base model, if not the adapter's own")
@@ -47,10 +49,10 @@ def evaluate_run(
     overrides: Any = (),
 ) -> dict[str, Any]:
     """The evaluate stage: loads a run, measures it, writes the report; returns the result."""
-    from ..evaluation.report import write_report
-    from ..evaluation.suite import evaluate_policy
-    from ..model.policy import load_policy
-    from ..training.callbacks import LOG_FILE
+    from stylellm.evaluation.report import write_report
+    from stylellm.evaluation.suite import evaluate_policy
+    from stylellm.model.policy import load_policy
+    from stylellm.training.callbacks import LOG_FILE
 
     config = run_config(folder, overrides)
     prepared = data or config.data.prepared_dir
@@ -65,9 +67,7 @@ def evaluate_run(
     result = evaluate_policy(policy, tokenizer, texts, settings)
     result["provenance"] = _provenance(config, folder, prepared, settings, quick)
     log = folder / LOG_FILE
-    report = write_report(
-        result, output_dir or folder, training_log=log if log.is_file() else None
-    )
+    report = write_report(result, output_dir or folder, training_log=log if log.is_file() else None)
     print_result(result)
     print(f"report: {report}")
     return result
@@ -75,8 +75,8 @@ def evaluate_run(
 
 def run_config(folder: Path, overrides: Any = ()) -> Any:
     """The configuration saved with a run; the defaults for a bare adapter folder."""
-    from ..config import load_config, parse_config
-    from ..training.run import CONFIG_FILE
+    from stylellm.config import load_config, parse_config
+    from stylellm.training.run import CONFIG_FILE
 
     for place in (folder, folder.parent):  # a checkpoint lies inside its run
         if (place / CONFIG_FILE).is_file():
@@ -86,8 +86,8 @@ def run_config(folder: Path, overrides: Any = ()) -> Any:
 
 def load_texts(prepared: str) -> Any:
     """The texts of a prepared folder that evaluation compares."""
-    from ..evaluation.suite import Texts, join
-    from .build import windows_of
+    from stylellm.cli.build import windows_of
+    from stylellm.evaluation.suite import Texts, join
 
     test = windows_of(prepared, "test")
     return Texts(
@@ -109,8 +109,8 @@ def to_device(policy: Any) -> None:
 
 
 def _settings(config: Any, tokenizer: Any, texts: Any, quick: bool) -> Any:
-    from ..evaluation.suite import Settings
-    from .build import sampling
+    from stylellm.cli.build import sampling
+    from stylellm.evaluation.suite import Settings
 
     e = config.evaluation
     # Enough tokens for sample_chars: a token of this tokenizer holds this many characters of the
@@ -136,8 +136,8 @@ def _settings(config: Any, tokenizer: Any, texts: Any, quick: bool) -> Any:
 def _provenance(
     config: Any, folder: Path, prepared: str, settings: Any, quick: bool
 ) -> dict[str, Any]:
-    from ..corpus.prepare import load_manifest
-    from ..training.run import git_commit, versions
+    from stylellm.corpus.prepare import load_manifest
+    from stylellm.training.run import git_commit, versions
 
     return {
         "model_name_or_path": config.model.model_name_or_path,
@@ -197,7 +197,9 @@ def _style_rows(result: dict[str, Any]) -> Any:
         "JSD: function words against the author, lower is nearer; n-gram: share found in the author's "
         "books; copy: longest run taken from them; n: characters"
     )
-    table = Table(title=f"style{mark}", title_justify="left", caption=caption, caption_justify="left")
+    table = Table(
+        title=f"style{mark}", title_justify="left", caption=caption, caption_justify="left"
+    )
     orders = list(next(iter(result["ngram_overlap"].values())))
     for column in ("row", "JSD", *(f"{n}-gram" for n in orders[1:4]), "rep-4", "copy", "n"):
         table.add_column(column, justify="left" if column == "row" else "right")

@@ -13,8 +13,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from .. import __version__
-from ..errors import StyleLLMError
+from stylellm import __version__
+from stylellm.errors import StyleLLMError
 
 COMMANDS = {
     "prepare": "books -> cleaned windows, manifest.json, audit.html",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .options import add_config_arguments, config_of
+from stylellm.cli.options import add_config_arguments, config_of
 
 EXAMPLE = """\
 example:
@@ -25,12 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from ..model.load import load_tokenizer
+    from stylellm.model.load import load_tokenizer
 
     config = config_of(args, hardware=False)
-    tokenizer = load_tokenizer(
-        config.model.model_name_or_path, revision=config.model.revision
-    )
+    tokenizer = load_tokenizer(config.model.model_name_or_path, revision=config.model.revision)
     texts = [args.text] if args.text else _texts(args.prepared or config.data.prepared_dir)
     console = Console()
     shares = {
@@ -46,19 +44,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _texts(prepared: str) -> list[str]:
-    from ..corpus.prepare import load_windows
+    from stylellm.corpus.prepare import load_windows
 
     windows = load_windows(prepared, "train")
     return [windows[i]["text"] for i in range(min(len(windows), 8))]
 
 
-def _show(
-    console: Any, text: str, strategy: Any, config: Any, tokenizer: Any, epoch: int
-) -> None:
-    from ..masking.collate import encoder
-    from ..masking.formats import Sentinels, format_example
-    from ..masking.plan import plan_mask, window_rng
-    from .build import mask_settings
+def _show(console: Any, text: str, strategy: Any, config: Any, tokenizer: Any, epoch: int) -> None:
+    from stylellm.cli.build import mask_settings
+    from stylellm.masking.collate import encoder
+    from stylellm.masking.formats import Sentinels, format_example
+    from stylellm.masking.plan import plan_mask, window_rng
 
     m = config.masking
     rng = window_rng(config.training.seed, epoch, 0)

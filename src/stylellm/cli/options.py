@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..config import SKETCH_FLAGS
+from stylellm.config import SKETCH_FLAGS
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -38,7 +38,7 @@ def overrides_of(args: argparse.Namespace) -> list[str]:
 
 def config_of(args: argparse.Namespace, *, hardware: bool = True) -> Any:
     """The validated configuration of a command line."""
-    from ..config import load_config, parse_config
+    from stylellm.config import load_config, parse_config
 
     if args.config:
         return load_config(args.config, overrides_of(args), check_hardware=hardware)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .options import add_config_arguments, config_of
+from stylellm.cli.options import add_config_arguments, config_of
 
 EXAMPLE = """\
 example:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import json
 
-    from .build import prepare_books
+    from stylellm.cli.build import prepare_books
 
     # Here --output_dir is the folder of the windows, not of a training run.
     folder, args.output_dir = args.output_dir or args.prepared_dir, None
@@ -56,9 +56,7 @@ def _print_summary(manifest: dict, folder: str) -> None:
     for column in ("split", "windows", "tokens", "characters"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, counts in manifest["splits"].items():
-        table.add_row(
-            split, *(f"{counts[k]:,}" for k in ("windows", "tokens", "characters"))
-        )
+        table.add_row(split, *(f"{counts[k]:,}" for k in ("windows", "tokens", "characters")))
     console = Console()
     console.print(table)
     console.print(f"audit: {Path(folder) / 'audit.html'}")

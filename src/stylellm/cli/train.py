@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .options import add_config_arguments, config_of, overrides_of
+from stylellm.cli.options import add_config_arguments, config_of, overrides_of
 
 EXAMPLE = """\
 example:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(config.training.output_dir)
     checkpoint = None
     if args.resume:
-        from ..training.run import find_run, last_checkpoint
+        from stylellm.training.run import find_run, last_checkpoint
 
         folder = find_run(folder)
         check_same_config(config, folder)
@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
 def _config(args: argparse.Namespace) -> Any:
     """The configuration; a resumed run needs none but its own."""
     if args.resume and not args.config:
-        from ..config import load_config
-        from ..errors import StyleLLMError
-        from ..training.run import CONFIG_FILE, find_run
+        from stylellm.config import load_config
+        from stylellm.errors import StyleLLMError
+        from stylellm.training.run import CONFIG_FILE, find_run
 
         if not args.output_dir:
             raise StyleLLMError(
@@ -65,9 +65,9 @@ def _config(args: argparse.Namespace) -> Any:
 
 def check_same_config(config: Any, folder: Path) -> None:
     """A resumed run with other settings would not be the run that was interrupted."""
-    from ..config import load_config
-    from ..errors import ConfigError
-    from ..training.run import CONFIG_FILE
+    from stylellm.config import load_config
+    from stylellm.errors import ConfigError
+    from stylellm.training.run import CONFIG_FILE
 
     saved = load_config(folder / CONFIG_FILE).model_dump()
     given = config.model_dump()
@@ -88,11 +88,12 @@ def train(
     """The train stage: prepare if needed, build, train, save. Returns the trainer."""
     from accelerate import PartialState
 
-    from ..config import save_config, training_arguments
-    from ..corpus.prepare import load_manifest
-    from ..model.load import load_tokenizer
-    from ..training import run as runs
-    from .build import build_policy, ensure_prepared, style_dataset
+    from stylellm.cli.build import build_policy, ensure_prepared, style_dataset
+    from stylellm.config import save_config, training_arguments
+    from stylellm.corpus.prepare import load_manifest
+    from stylellm.model.load import load_tokenizer
+    from stylellm.training import run as runs
+    from stylellm.training.callbacks import ConsoleCallback
 
     state = PartialState()
     tokenizer = load_tokenizer(config.model.model_name_or_path, revision=config.model.revision)
@@ -107,7 +108,12 @@ def train(
         save_config(config, folder / runs.CONFIG_FILE)
         runs.write_json(folder / runs.RUN_FILE, run_record(config, policy, load_manifest))
         _announce(config, policy, dataset, trainer, checkpoint)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        for callback in trainer.callback_handler.callbacks:
+            if isinstance(callback, ConsoleCallback):
+                callback.close()
     runs.save_final(trainer, folder)
     if state.is_main_process:
         print(f"adapter:  {folder}\nnext:     stylellm evaluate {folder}")
@@ -120,10 +126,10 @@ def build_trainer(
     """The Trainer with our loss and our callbacks in place of the library's printers."""
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-    from ..masking.collate import collator
-    from ..training.callbacks import ConsoleCallback, JsonlCallback, SampleCallback
-    from ..training.trainer import Objective, StyleTrainer
-    from .build import measure_callable, sample_callable
+    from stylellm.cli.build import measure_callable, sample_callable
+    from stylellm.masking.collate import collator
+    from stylellm.training.callbacks import ConsoleCallback, JsonlCallback, SampleCallback
+    from stylellm.training.trainer import Objective, StyleTrainer
 
     o = config.objective
     measure = measure_callable(config, tokenizer)
@@ -143,7 +149,7 @@ def build_trainer(
         processing_class=tokenizer,
         objective=Objective(
             kl_beta=o.kl_beta,
-            general_beta=o.kl_beta if o.general_beta is None else o.general_beta,
+            general_beta=o.general_beta,
             kl_direction=o.kl_direction,
             chunk_size=o.chunk_size,
         ),
@@ -158,7 +164,7 @@ def build_trainer(
 
 def run_record(config: Any, policy: Any, load_manifest: Any) -> dict[str, Any]:
     """What a result must be traced to: versions, commit, data, model."""
-    from ..training.run import git_commit, versions
+    from stylellm.training.run import git_commit, versions
 
     trainable, total = policy.get_nb_trainable_parameters()
     return {
@@ -189,9 +195,9 @@ def _announce(
 
 
 def _evaluate_only(args: argparse.Namespace) -> int:
-    from ..errors import StyleLLMError
-    from ..training.run import find_run
-    from .evaluate import evaluate_run
+    from stylellm.cli.evaluate import evaluate_run
+    from stylellm.errors import StyleLLMError
+    from stylellm.training.run import find_run
 
     if not args.output_dir:
         raise StyleLLMError(

@@ -18,13 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="output folder of a training run, or a peft adapter folder")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--prompt", action="append", metavar="TEXT", help="may be repeated")
-    source.add_argument("--prompts", metavar="FILE", help="a text file, one prompt a line, # comments")
+    source.add_argument(
+        "--prompts", metavar="FILE", help="a text file, one prompt a line, # comments"
+    )
     parser.add_argument("--output", metavar="FILE", help="write the texts as jsonl as well")
     parser.add_argument("--max_new_tokens", type=int, metavar="N", help="length (200)")
-    parser.add_argument("--temperature", type=float, metavar="T", help="0 = always the likeliest token")
+    parser.add_argument(
+        "--temperature", type=float, metavar="T", help="0 = always the likeliest token"
+    )
     parser.add_argument("--top_p", type=float, metavar="P")
     parser.add_argument("--seed", type=int, metavar="N", help="same seed, same text (42)")
-    parser.add_argument("--no_base", action="store_true", help="only the policy, not the base beside it")
+    parser.add_argument(
+        "--no_base", action="store_true", help="only the policy, not the base beside it"
+    )
     parser.add_argument("--model_name", metavar="ID", help="base model, if not the adapter's own")
 
 
@@ -54,8 +60,8 @@ def read_prompts(path: Path) -> list[str]:
     Raises:
         DataError: no such file, or no prompt in it.
     """
-    from ..corpus.read import decode
-    from ..errors import DataError
+    from stylellm.corpus.read import decode
+    from stylellm.errors import DataError
 
     if not path.is_file():
         raise DataError(f"the prompts file {path} does not exist", "a text file, one prompt a line")
@@ -67,7 +73,7 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def _check_output(path: Path) -> None:
-    from ..errors import OutputError
+    from stylellm.errors import OutputError
 
     if path.is_dir() or not path.parent.is_dir():
         raise OutputError(
@@ -91,9 +97,9 @@ class Writer:
         seed: int | None = None,
         beside_base: bool = True,
     ) -> None:
-        from ..model.policy import load_policy
-        from .build import sampling
-        from .evaluate import run_config, to_device
+        from stylellm.cli.build import sampling
+        from stylellm.cli.evaluate import run_config, to_device
+        from stylellm.model.policy import load_policy
 
         config = run_config(folder)
         changes: dict[str, Any] = {"max_new_tokens": max_new_tokens, "top_p": top_p}
@@ -128,7 +134,7 @@ class Writer:
         return rows
 
     def _one(self, prompt: str) -> dict[str, Any]:
-        from ..generation.sampler import generate
+        from stylellm.generation.sampler import generate
 
         row: dict[str, Any] = {"prompt": prompt, "seed": self.seed}
         for name in ("base", "policy") if self.beside_base else ("policy",):

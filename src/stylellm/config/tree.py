@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import annotated_types as at
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stylellm.config.checks import cross_field_problems
@@ -286,10 +285,12 @@ class ObjectiveSection(Section):
         ge=0,
         lt=1,
     )
-    general_beta: Annotated[Number, at.Ge(0), at.Le(100)] | None = key(
-        None,
-        "Weight of the KL on general text; null takes kl_beta.",
-        "普通文本上 KL 的权重；null 表示与 kl_beta 相同。",
+    general_beta: Number = key(
+        1.0,
+        "Weight of the KL on general text. It holds general ability and hardly weakens style.",
+        "普通文本上 KL 的权重。它保住通用能力，几乎不削弱风格。",
+        ge=0,
+        le=100,
     )
     chunk_size: int = key(
         0,

@@ -52,8 +52,14 @@ class _Dumper(yaml.SafeDumper):
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
+    def represent_text(self, text: str) -> yaml.Node:
+        """Quote where PyYAML would write U+0085, a line break, as it stands and lose it."""
+        style = '"' if "\x85" in text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
 
 _Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_text)
+_Dumper.add_representer(str, _Dumper.represent_text)
 for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver(
         "tag:yaml.org,2002:float",

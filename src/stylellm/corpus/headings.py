@@ -35,6 +35,9 @@ _BREAK = re.compile("[，。：；？！、…—「」『』“”‘’（）�
 _TALKED_ABOUT = re.compile("[中裡里裏內内書书的》」』”，。；、：]|交代|說到|说到|已|還|还")
 _TALKING = re.compile("(?:[這这那在到此看至與与及和《從从把於于]|(?<!正)是)$")
 _NEXT_TIME = re.compile("分解|分曉|分晓|交代|下回|回終|回终|下文|[終终]")
+_MAX_NUMBER = 9999
+_MAX_GAP = 9
+_NONE = (float("-inf"), -1)
 _CERTAIN = 5.0  # after a full stop that follows "next time": a heading whatever its number
 
 
@@ -120,7 +123,7 @@ def _candidates(text: str, unit: str) -> Iterator[tuple[float, Heading]]:
             continue
         number = parse_number(match[2] or match[5])
         weight = _weight(text, match)
-        if number and weight >= 0.5:
+        if 0 < number <= _MAX_NUMBER and weight >= 0.5:
             yield weight, Heading(match.start(), match.end(), match.end(), number)
 
 
@@ -138,29 +141,59 @@ def _weight(text: str, match: re.Match[str]) -> float:
 
 
 def _best_chain(candidates: list[tuple[float, Heading]]) -> list[tuple[float, Heading]]:
-    """The heaviest subsequence with strictly increasing numbers; gaps in them cost."""
-    best: dict[
-        int, tuple[float, int]
-    ] = {}  # number -> (weight of the chain ending there, candidate)
+    """The heaviest subsequence with strictly increasing numbers; gaps in the numbering cost."""
+    ends = _ChainEnds()
     previous: list[int] = []
     for index, (weight, heading) in enumerate(candidates):
-        gain, where = weight - 0.5 * min(heading.number - 1, 8), -1  # a book begins at 1
-        for number, (total, last) in best.items():
-            if number < heading.number:
-                score = total + weight - 0.5 * min(heading.number - number - 1, 8)
-                if score > gain:
-                    gain, where = score, last
+        number = heading.number
+        gain, where = weight - _gap_cost(number), -1  # a book begins at 1
+        for back in range(1, _MAX_GAP):
+            total, last = ends.at(number - back)
+            if total + weight - _gap_cost(back) > gain:
+                gain, where = total + weight - _gap_cost(back), last
+        total, last = ends.best_up_to(number - _MAX_GAP)
+        if total + weight - _gap_cost(_MAX_GAP) > gain:
+            gain, where = total + weight - _gap_cost(_MAX_GAP), last
         previous.append(where)
-        if heading.number not in best or gain > best[heading.number][0]:
-            best[heading.number] = (gain, index)
-    if not best:
-        return []
-    index = max(best.values())[1]
+        ends.put(number, gain, index)
+    index = ends.best_up_to(_MAX_NUMBER)[1]
     chain = []
     while index >= 0:
         chain.append(candidates[index])
         index = previous[index]
     return chain[::-1]
+
+
+def _gap_cost(step: int) -> float:
+    return 0.5 * (min(step, _MAX_GAP) - 1)
+
+
+class _ChainEnds:
+    """For each number, the weight of the best chain ending there, and its last candidate.
+
+    A Fenwick tree of maxima: both operations take logarithmic time.
+    """
+
+    def __init__(self) -> None:
+        self._single: dict[int, tuple[float, int]] = {}
+        self._tree: dict[int, tuple[float, int]] = {}
+
+    def put(self, number: int, weight: float, candidate: int) -> None:
+        entry = (weight, candidate)
+        self._single[number] = max(self._single.get(number, _NONE), entry)
+        while number <= _MAX_NUMBER:
+            self._tree[number] = max(self._tree.get(number, _NONE), entry)
+            number += number & -number
+
+    def at(self, number: int) -> tuple[float, int]:
+        return self._single.get(number, _NONE)
+
+    def best_up_to(self, number: int) -> tuple[float, int]:
+        best = _NONE
+        while number > 0:
+            best = max(best, self._tree.get(number, _NONE))
+            number -= number & -number
+        return best
 
 
 def _with_title(text: str, heading: Heading) -> Heading:

@@ -65,7 +65,7 @@ def build_manifest(
     counts = _counts(windows)
     entries = [_source_entry(source, counts.get(i, {})) for i, source in enumerate(sources)]
     _check_conserved(entries)
-    return {
+    manifest = {
         "version": VERSION,
         "stylellm": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -82,6 +82,7 @@ def build_manifest(
         "skipped": [str(path) for path in skipped],
         "warnings": _warnings(sources, windows, skipped),
     }
+    return json.loads(json.dumps(manifest))  # lists for tuples, as a reader of the file gets them
 
 
 def fingerprint(

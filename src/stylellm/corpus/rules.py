@@ -51,9 +51,9 @@ _URL = (
     r"(?:https?://|www\.)[A-Za-z0-9./?=&%_:#~-]+|"
     r"[A-Za-z0-9-]{2,30}\.(?:com|net|org|cn|cc|tw|info|example)\b(?:/[\w./?=&-]*)?"
 )
-_ADDRESS = re.compile(rf"[（(【\[]?\s*(?:{_URL})\s*[）)】\]]?", re.IGNORECASE)
+_ADDRESS = re.compile(_URL + r"|[\w.-]{1,40}@[\w-]{1,40}\.[a-z]{2,4}", re.IGNORECASE)
+_BRACKETED = re.compile(rf"[（(【\[]\s?(?:{_ADDRESS.pattern})\s?[）)】\]]", re.IGNORECASE)
 _AD = re.compile(
-    rf"{_URL}|[\w.-]+@[\w-]+\.[a-z]{{2,4}}|"
     "本(?:[书書文]|[电電]子[书書]|作品)[^。\n]{0,12}(?:由|[来來]自)[^。\n]{0,30}"
     "(?:整理|制作|製作|提供|下[载載]|收集|[扫掃]描|校[对對]|上[传傳]|首[发發])|"
     "(?:更多|最新)[^。\n]{0,20}(?:小[说說]|[电電]子[书書]|章[节節]|好[书書])[^。\n]{0,20}"
@@ -78,7 +78,8 @@ _WIDE = re.compile("[Ａ-Ｚａ-ｚ０-９]+")
 _NARROW = re.compile(f"(?<=[{_HAN}”’」』）》])[,;:?!]+|[,;:?!](?=[{_HAN}“‘「『《])")
 _PARENS = re.compile(f"\\(([^()\n]{{0,80}}[{_HAN}][^()\n]{{0,80}})\\)")
 _DOTS = re.compile(
-    f"(?<=[{_HAN}”’」』）》，、！？])\\.{{3,}}|\\.{{3,}}(?=[{_HAN}“‘「『”’」』，。！？])|。{{3,}}|．{{3,}}"
+    f"(?<=[{_HAN}”’」』）》，、！？])\\.{{3,}}+|"
+    f"(?<!\\.)\\.{{3,}}+(?=[{_HAN}“‘「『”’」』，。！？])|。{{3,}}+|．{{3,}}+"
 )
 _STOPS = re.compile(f"(?<=[{_HAN}”’」』）》])[．｡](?![．｡.])")
 _DASHES = re.compile(f"[―─]{{1,4}}|(?<=[{_HAN}])-{{2,4}}|-{{2,4}}(?=[{_HAN}])")
@@ -131,11 +132,11 @@ def _html_text(match: re.Match[str]) -> str:
 def find_ads(text: str, title: str) -> list[Edit]:
     """Sentences that advertise are removed, with their line where nothing else is on it.
 
-    In a sentence too long to be an advertisement only the address goes.
+    An address in brackets goes alone; so does one in a sentence too long to be an advertisement.
     """
     edits: list[Edit] = []
     for start, line in lines(text):
-        if not _AD.search(line):
+        if len(line) <= _MAX_AD and not (_AD.search(line) or _ADDRESS.search(line)):
             continue
         found = list(_ads_in(line, start))
         removed = sum(end - begin for begin, end, _ in found)
@@ -147,10 +148,13 @@ def find_ads(text: str, title: str) -> list[Edit]:
 
 def _ads_in(line: str, start: int) -> Iterator[Edit]:
     for sentence in sentences(line):
-        if len(sentence) <= _MAX_AD and _AD.search(sentence):
+        short = len(sentence) <= _MAX_AD
+        bare = _BRACKETED.sub("", sentence)
+        if short and (_AD.search(sentence) or _ADDRESS.search(bare)):
             yield start, start + len(sentence), ""
         else:
-            for match in _ADDRESS.finditer(sentence):
+            pattern = _BRACKETED if bare != sentence else _ADDRESS
+            for match in pattern.finditer(sentence):
                 yield start + match.start(), start + match.end(), ""
         start += len(sentence)
 

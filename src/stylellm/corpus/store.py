@@ -94,7 +94,8 @@ def _save(folder: Path, columns: dict[str, list[Any]]) -> None:
     features = Features({name: Value(types.get(name, "string")) for name in COLUMNS})
     dataset = Dataset.from_dict({name: columns[name] for name in COLUMNS}, features=features)
     with _quiet():
-        dataset.save_to_disk(str(folder))
+        # An empty dataset has no shards by default, and could not be loaded again.
+        dataset.save_to_disk(str(folder), num_shards=None if len(dataset) else 1)
 
 
 @contextlib.contextmanager

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..masking.collate import Window, collate, encoder
-from ..masking.formats import IGNORE, Example, Order, Sentinels, format_example
-from ..masking.plan import MaskPlan, MaskSettings, plan_mask, window_rng
-from ..model.policy import output_weight, policy_hidden
-from ..model.reference import reference_hidden
-from ..objective.chunked import style_alignment_loss
+from stylellm.masking.collate import Window, collate, encoder
+from stylellm.masking.formats import IGNORE, Example, Order, Sentinels, format_example
+from stylellm.masking.plan import MaskPlan, MaskSettings, plan_mask, window_rng
+from stylellm.model.policy import output_weight, policy_hidden
+from stylellm.model.reference import reference_hidden
+from stylellm.objective.chunked import style_alignment_loss
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,7 @@ def _keep_labels(example: Example, count: int, *, before_last: int) -> Example:
     """Keeps the labels of the ``count`` tokens that stand before the last ``before_last`` ones."""
     length = len(example.labels)
     end = length - 1 - before_last
-    labels = [
-        label if end - count <= t < end else IGNORE for t, label in enumerate(example.labels)
-    ]
+    labels = [label if end - count <= t < end else IGNORE for t, label in enumerate(example.labels)]
     return Example(
         example.input_ids, labels, example.label_weight, example.kl_mask,
         example.strategy, example.hidden, example.text,

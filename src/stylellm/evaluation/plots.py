@@ -17,7 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .tables import AUTHOR_STYLE, ROW_STYLES, Label, RowStyle, is_number, ngram_orders
+from stylellm.evaluation.tables import (
+    AUTHOR_STYLE,
+    ROW_STYLES,
+    Label,
+    RowStyle,
+    is_number,
+    ngram_orders,
+)
 
 WIDTH = 4.4
 """Inches; about the width of a phone, so that labels stay readable there."""

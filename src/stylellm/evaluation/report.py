@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, OutputError
-from . import plots, verdict
-from .scale import positions
-from .tables import (
+from stylellm.errors import DataError, OutputError
+from stylellm.evaluation import plots, verdict
+from stylellm.evaluation.scale import positions
+from stylellm.evaluation.tables import (
     MISSING,
     ROW_STYLES,
     Label,

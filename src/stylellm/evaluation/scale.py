@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from .tables import is_number, ngram_orders, pick
+from stylellm.evaluation.tables import is_number, ngram_orders, pick
 
 Direction = Literal["closer", "farther", "unchanged", "mixed"]
 SAME_BITS, SAME_NATS, SAME_JSD, SAME_SHARE = 0.0005, 0.00005, 0.00005, 0.0005

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
-from ..generation.sampler import Sampling, generate
-from ..masking.collate import Window
-from ..masking.formats import Order
-from ..stylometry import function_words, ngrams
-from ..stylometry.copying import CopyIndex
-from .likelihood import Likelihood, suffix_gain, window_likelihood
+from stylellm.errors import DataError
+from stylellm.evaluation.likelihood import Likelihood, suffix_gain, window_likelihood
+from stylellm.generation.sampler import Sampling, generate
+from stylellm.masking.collate import Window
+from stylellm.masking.formats import Order
+from stylellm.stylometry import function_words, ngrams
+from stylellm.stylometry.copying import CopyIndex
 
 ROWS = ("base", "policy", "other_author", "held_out_author")
 PROMPTS_FILE = Path(__file__).with_name("prompts.txt")

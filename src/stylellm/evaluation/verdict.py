@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .scale import (
+from stylellm.evaluation.scale import (
     SAME_BITS,
     SAME_NATS,
     Direction,
@@ -20,7 +20,7 @@ from .scale import (
     positions,
     sign,
 )
-from .tables import Label, fixed, integer, is_number, percent, pick
+from stylellm.evaluation.tables import Label, fixed, integer, is_number, percent, pick
 
 QUOTE_CHARACTERS = 40
 

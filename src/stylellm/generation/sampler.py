@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from ..errors import StyleLLMError
-from ..model.reference import adapter_off
+from stylellm.errors import StyleLLMError
+from stylellm.model.reference import adapter_off
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypedDict
 import torch
 from torch.utils.data import Dataset
 
-from .formats import (
+from stylellm.masking.formats import (
     IGNORE,
     Encode,
     Example,
@@ -23,8 +23,7 @@ from .formats import (
     build_example,
     format_example,
 )
-from .plan import MaskPlan, MaskSettings
-
+from stylellm.masking.plan import MaskPlan, MaskSettings
 
 _CONTROL_START = re.compile(r"(?<=<)(?=\|)")
 
@@ -39,23 +38,24 @@ class Window(TypedDict):
 def encode_plain(tokenizer: Any, text: str) -> list[int]:
     """Token ids of ``text`` without special tokens.
 
-    A text that spells a control token out (``<|fim_pad|>``) is text all the same: the borders of the
-    pieces keep the tokenizer from reading it as the control token.
+    A text that spells a control token out (``<|fim_pad|>``) is text all the same: the borders of
+    the pieces keep the tokenizer from reading it as the control token.
     """
     pieces = _CONTROL_START.split(text) if "<|" in text else [text]
     return [i for ids in tokenizer(pieces, add_special_tokens=False)["input_ids"] for i in ids]
 
 
 def encoder(tokenizer: Any) -> Encode:
-    """``encode_plain`` bound to a tokenizer; a partial, so that it can be pickled to worker processes."""
+    """``encode_plain`` bound to a tokenizer; a partial, to be pickled to worker processes."""
     return partial(encode_plain, tokenizer)
 
 
 class StyleDataset(Dataset):
     """Author windows with fresh masks each epoch, and general windows mixed in.
 
-    The first ``len(author)`` items are the author's windows; the rest, ``general_ratio`` of all items,
-    are general windows, taken in turn so that successive epochs go on where the last one stopped.
+    The first ``len(author)`` items are the author's windows; the rest, ``general_ratio`` of all
+    items, are general windows, taken in turn so that successive epochs go on where the last one
+    stopped.
 
     Args:
         author: windows of the author.

@@ -1,17 +1,19 @@
 """Turns a text and its mask plan into a training sequence: input ids, labels, KL positions.
 
-Shapes: T tokens of one sequence. ``labels[t]`` is the token that position ``t`` predicts (the next one),
-or -100 where nothing is scored: labels are **already shifted**.
+Shapes: T tokens of one sequence. ``labels[t]`` is the token that position ``t`` predicts (the next
+one), or -100 where nothing is scored: labels are **already shifted**.
 
-Formats (P prefix, S suffix, M middle; see Bavarian et al. 2022, "Efficient Training of Language Models
-to Fill in the Middle", and Donahue et al. 2020, "Enabling Language Models to Fill in the Blanks"):
+Formats (P prefix, S suffix, M middle; see Bavarian et al. 2022, "Efficient Training of Language
+Models to Fill in the Middle", and Donahue et al. 2020, "Enabling Language Models to Fill in the
+Blanks"):
 
-- ``infill``, one gap, ``prefix_first``:  P <suf> S <mid> M <eos>      the prefix stays free of sentinels,
-  so that the reference, which never saw any, can be compared there.
+- ``infill``, one gap, ``prefix_first``:  P <suf> S <mid> M <eos>      the prefix stays free of
+  sentinels, so that the reference, which never saw any, can be compared there.
 - ``infill``, one gap, ``native``:  <pre> P <suf> S <mid> M <eos>      Qwen2.5-Coder's own order.
-- ``infill``, several gaps:  text with each gap a <pad> blank, <mid>, then each answer closed by <pad>.
-- ``in_place``: hidden tokens are replaced by the mask token and predicted where they stand; on a causal
-  model such a prediction sees nothing to the right.
+- ``infill``, several gaps:  text with each gap a <pad> blank, <mid>, then each answer closed by
+  <pad>.
+- ``in_place``: hidden tokens are replaced by the mask token and predicted where they stand; on a
+  causal model such a prediction sees nothing to the right.
 - ``none`` strategy in any format: plain left-to-right text.
 
 The pieces are tokenised separately, so that no token ever spans the border of a gap.
@@ -25,8 +27,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ModelError, StyleLLMError
-from .plan import MaskPlan, MaskSettings, draw_strategy, plan_mask, window_rng
+from stylellm.errors import ModelError, StyleLLMError
+from stylellm.masking.plan import MaskPlan, MaskSettings, draw_strategy, plan_mask, window_rng
 
 IGNORE = -100
 
@@ -69,7 +71,8 @@ class Sentinels:
             raise ModelError(
                 f"the tokenizer lacks the infill tokens {', '.join(missing)}",
                 "a model that has them (Qwen2.5 does)",
-                "Set masking.format: in_place, or masking.no_mask_ratio: 1, or use a Qwen2.5 model.",
+                "Set masking.format: in_place, or masking.no_mask_ratio: 1, or use a Qwen2.5 "
+                "model.",
             )
         if format == "in_place" and mask is None:
             raise ModelError(
@@ -146,7 +149,8 @@ def format_example(
         format, order: the layout.
         ends_document: an end-of-text token follows the text.
         context_loss_weight: weight of the left-to-right loss on visible text in ``infill``.
-        kl_positions: ``clean`` marks positions without control tokens in their left context, ``all`` all.
+        kl_positions: ``clean`` marks positions without control tokens in their left context,
+            ``all`` all.
     """
     end = [sentinels.eos] if ends_document else []
     seq = _Builder()
@@ -229,9 +233,7 @@ def _finish(seq: _Builder, plan: MaskPlan, text: str, kl_positions: str) -> Exam
     # The last position predicts nothing in training; comparing models there costs the same and
     # anchors one more prediction, but it would make |K| differ from the text's length for no use.
     kl_mask = [t < clean and t + 1 < length for t in range(length)]
-    return Example(
-        seq.input_ids, labels, weights, kl_mask, plan.strategy, plan.hidden(text), text
-    )
+    return Example(seq.input_ids, labels, weights, kl_mask, plan.strategy, plan.hidden(text), text)
 
 
 def build_example(
@@ -252,9 +254,9 @@ def build_example(
 ) -> Example:
     """The training sequence of one window in one epoch: a pure function of its arguments.
 
-    The several-gap form needs two extra tokens a gap. Where the sequence would pass ``max_length`` the
-    text is cropped for this epoch, at its end or its start by a draw, so that over the epochs every
-    part is seen.
+    The several-gap form needs two extra tokens a gap. Where the sequence would pass ``max_length``
+    the text is cropped for this epoch, at its end or its start by a draw, so that over the epochs
+    every part is seen.
 
     Returns:
         An Example of at most ``max_length`` tokens.

@@ -1,15 +1,15 @@
 """Plans which characters of a window are hidden.
 
 A plan is a pure function of (text, seed, epoch, index): the masks of a window change from epoch to
-epoch, and a resumed run draws exactly the masks that the uninterrupted run would have drawn. Plans are
-made on characters (Unicode code points), never on tokens, so that no character is ever cut although a
-byte-level tokenizer may spend several tokens on one.
+epoch, and a resumed run draws exactly the masks that the uninterrupted run would have drawn. Plans
+are made on characters (Unicode code points), never on tokens, so that no character is ever cut
+although a byte-level tokenizer may spend several tokens on one.
 
 The three strategies and their shares (60 / 30 / 10 by default):
 
 - ``span``: one long gap (``single_gap=True``, for the infill format), its length uniform with mean
-  ``mask_rate`` times the window; or several short spans with geometric lengths (SpanBERT, Joshi et al.
-  2020) for the in-place format.
+  ``mask_rate`` times the window; or several short spans with geometric lengths (SpanBERT, Joshi et
+  al. 2020) for the in-place format.
 - ``token``: single characters and whole words, drawn with a bias to function words.
 - ``none``: the window is left as it is.
 
@@ -24,8 +24,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import StyleLLMError
-from ..stylometry.function_words import FUNCTION_WORDS
+from stylellm.errors import StyleLLMError
+from stylellm.stylometry.function_words import FUNCTION_WORDS
 
 Strategy = Literal["span", "token", "none"]
 
@@ -67,9 +67,11 @@ class MaskSettings:
     """How much is hidden and how (the ``masking`` section of the configuration).
 
     Attributes:
-        span_mask_ratio, token_mask_ratio, no_mask_ratio: shares of the three strategies; they sum to 1.
+        span_mask_ratio, token_mask_ratio, no_mask_ratio: shares of the three strategies; they
+            sum to 1.
         mask_rate: share of a window's characters hidden by ``span`` and ``token``, on average.
-        span_length_mean, span_length_max: the geometric span lengths of the several-span form, characters.
+        span_length_mean, span_length_max: the geometric span lengths of the several-span form,
+            in characters.
         function_word_bias: how many times likelier a function word is drawn than another unit.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError
+from stylellm.errors import ModelError
 
 TINY_NAME = "stylellm-tiny"
 """The name of the embedded base model."""
@@ -139,7 +139,9 @@ def _check_head(model: Any, name: str) -> None:
     if head is None or not hasattr(head, "weight"):
         raise ModelError(f"{name} has no output head", "a causal language model")
     if getattr(head, "bias", None) is not None:
-        raise ModelError(f"the output head of {name} has a bias", "a head without one, as Qwen2.5's")
+        raise ModelError(
+            f"the output head of {name} has a bias", "a head without one, as Qwen2.5's"
+        )
     cap = getattr(model.config, "final_logit_softcapping", None)
     if cap:
         raise ModelError(

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ..errors import ModelError
-from .load import load_base, load_tokenizer
+from stylellm.errors import ModelError
+from stylellm.model.load import load_base, load_tokenizer
 
 
 def add_lora(
@@ -156,9 +156,7 @@ def policy_hidden(
         lambda _module, _args, output: caught.append(output.last_hidden_state)
     )
     try:  # one position of logits is the least that the wrapper's forward can be asked for
-        model(
-            input_ids=input_ids, attention_mask=attention_mask, use_cache=False, logits_to_keep=1
-        )
+        model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, logits_to_keep=1)
     finally:
         hook.remove()
     return caught[0]
@@ -171,5 +169,3 @@ def run_backbone(
     return backbone(
         input_ids=input_ids, attention_mask=attention_mask, use_cache=False
     ).last_hidden_state
-
-

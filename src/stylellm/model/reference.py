@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .policy import backbone_of, run_backbone
+from stylellm.model.policy import backbone_of, run_backbone
 
 
 @contextmanager

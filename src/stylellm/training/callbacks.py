@@ -67,9 +67,7 @@ class ConsoleCallback(TrainerCallback):
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or not logs:
             return
         if "reconstruction" in logs:
@@ -78,6 +76,10 @@ class ConsoleCallback(TrainerCallback):
             tqdm.write(evaluation_line(state.global_step, logs))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the bar's line, also when training stopped with an error."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
@@ -94,9 +96,7 @@ class JsonlCallback(TrainerCallback):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             keep_until(self.path, state.global_step)
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and logs:
             _append(self.path, {"step": state.global_step, **logs})
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ..errors import OutputError, TrainingError
+from stylellm.errors import OutputError, TrainingError
 
 CONFIG_FILE = "stylellm_config.yaml"
 RUN_FILE = "stylellm_run.json"

@@ -21,11 +21,11 @@ from typing import Any, Literal
 import torch
 from transformers import Trainer
 
-from ..errors import TrainingError
-from ..masking.formats import IGNORE
-from ..model.policy import output_weight, policy_hidden
-from ..model.reference import reference_hidden
-from ..objective.chunked import style_alignment_loss
+from stylellm.errors import TrainingError
+from stylellm.masking.formats import IGNORE
+from stylellm.model.policy import output_weight, policy_hidden
+from stylellm.model.reference import reference_hidden
+from stylellm.objective.chunked import style_alignment_loss
 
 Measure = Callable[[Any], dict[str, float]]
 
@@ -35,7 +35,7 @@ class Objective:
     """Weights of the loss (the ``objective`` section of the configuration)."""
 
     kl_beta: float = 0.1
-    general_beta: float = 0.1
+    general_beta: float = 1.0
     kl_direction: Literal["policy_ref", "ref_policy"] = "policy_ref"
     chunk_size: int = 0
 
@@ -66,7 +66,7 @@ class StyleTrainer(Trainer):
         self, *args: Any, objective: Objective, measure: Measure | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.objective = objective
+        self.objective: Objective = objective
         self.measure = measure
         # Our loss is already divided by the counts of the whole step; the Trainer must not divide it
         # by the number of micro-batches once more.
@@ -98,10 +98,10 @@ class StyleTrainer(Trainer):
         model: Any,
         inputs: dict[str, torch.Tensor],
         return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """This micro-batch's share of the step's loss; the shares of a step add up to the loss."""
-        if num_items_in_batch is None:
+        if not isinstance(num_items_in_batch, torch.Tensor):
             raise TrainingError("the loss was asked for outside a training step")
         num_labels, num_kl, num_general = num_items_in_batch.clamp(min=1).tolist()
         o = self.objective
@@ -205,4 +205,3 @@ class StyleTrainer(Trainer):
             self.args, self.state, self.control, metrics
         )
         return metrics
-
