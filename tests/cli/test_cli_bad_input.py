@@ -204,3 +204,11 @@ def test_a_cut_off_log_line_is_dropped_on_resume(tmp_path: Path) -> None:
     keep_until(log, 4)
     steps = [json.loads(line)["step"] for line in log.read_text(encoding="utf-8").splitlines()]
     assert steps == [2, 4]
+
+
+def test_prepared_windows_inside_the_output_folder(
+    tmp_path: Path, write_config: Any, capsys: Any
+) -> None:
+    config = write_config(tmp_path, data={"prepared_dir": str(tmp_path / "run" / "prepared")})
+    assert "inside the output folder" in fails(capsys, "train", "--config", config)
+    assert not (tmp_path / "run").exists()

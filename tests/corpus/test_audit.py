@@ -45,14 +45,7 @@ def test_the_page_is_self_contained_and_says_what_was_done(folder: Path) -> None
     text = "".join(reader.text)
     assert reader.links == []
     assert "script" not in reader.tags  # what a book holds is shown, never run
-    for words in (
-        "夜行 & 录",
-        "数据审计 Data audit",
-        "引号统一",
-        "train",
-        "utf-8",
-        "no general text",
-    ):
+    for words in ("夜行 & 录", "数据审计 Data audit", "引号统一", "train", "utf-8"):
         assert words in text
     assert text.index("no general text") < text.index("书 Books")  # warnings first
     samples = text[text.index("样例 Samples") :]
@@ -62,15 +55,8 @@ def test_the_page_is_self_contained_and_says_what_was_done(folder: Path) -> None
 
 def test_markdown_has_a_row_for_each_book_split_and_rule(folder: Path) -> None:
     lines = (folder / "audit.md").read_text(encoding="utf-8").split("\n")
-    for start in (
-        "| 夜行 & 录 |",
-        "| train |",
-        "| validation |",
-        "| test |",
-        "| quotes |",
-        "| ads |",
-    ):
-        assert sum(line.startswith(start) for line in lines) == 1, start
+    for name in ("夜行 & 录", "train", "validation", "test", "quotes", "ads"):
+        assert sum(line.startswith(f"| {name} |") for line in lines) == 1, name
     tables = [line for line in lines if line.startswith("|")]
     assert all(line.endswith("|") for line in tables)
 

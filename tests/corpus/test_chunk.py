@@ -38,7 +38,7 @@ def test_closing_quotes_stay_with_their_sentence() -> None:
 
 
 @given(st.one_of(PROSE, st.text(max_size=200)))
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_sentences_join_to_the_text(text: str) -> None:
     assert "".join(sentences(text)) == text
     assert all(sentences(text))
@@ -50,7 +50,7 @@ def test_sentences_of_degenerate_texts_take_linear_time(text: str) -> None:
 
 
 @given(PROSE, st.integers(20, 120), st.integers(0, 8), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_windows_join_to_the_text_and_fit(text: str, size: int, reserve: int, ends: bool) -> None:
     windows = cut_windows(text, count_bytes, size, reserve=reserve, ends_document=ends)
     assert "".join(window.text for window in windows) == text

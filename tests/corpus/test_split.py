@@ -41,7 +41,7 @@ def test_chapters_of_a_clean_text() -> None:
 
 
 @given(st.text(alphabet="甲乙。\n第一回 章x", max_size=80))
-@settings(max_examples=300)
+@settings(max_examples=80)
 def test_chapters_lose_only_line_breaks(text: str) -> None:
     joined = "".join(chapter.text for chapter in chapters(text))
     assert joined.replace("\n", "") == text.replace("\n", "")
@@ -148,7 +148,7 @@ def test_impossible_splits_are_refused(options: dict[str, Any], message: str) ->
     st.sampled_from(["auto", "chapter"]),
     st.integers(0, 3),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_every_character_is_in_one_split_and_training_is_never_empty(
     shape: list[list[int]], validation: float, test: float, held_out: str, split_by: str, seed: int
 ) -> None:

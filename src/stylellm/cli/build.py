@@ -185,15 +185,16 @@ def measure_callable(config: Any, tokenizer: Any) -> Any:
     from stylellm.evaluation.suite import spread
 
     prepared, e = config.data.prepared_dir, config.evaluation
+    size = config.training.per_device_eval_batch_size
     author = spread(windows_of(prepared, "validation"), e.num_windows)
     general = spread(windows_of(prepared, "general_test"), e.num_windows)
 
     def measure(policy: Any) -> dict[str, float]:
-        score = window_likelihood(policy, tokenizer, author, batch_size=e.batch_size)
+        score = window_likelihood(policy, tokenizer, author, batch_size=size)
         result = {"author_nll": score.summary("policy")["nll_per_token"]}
         result["loss"] = result["author_nll"]
         if general:
-            drift = window_likelihood(policy, tokenizer, general, batch_size=e.batch_size)
+            drift = window_likelihood(policy, tokenizer, general, batch_size=size)
             result["general_nll"] = drift.summary("policy")["nll_per_token"]
             result["drift_kl"] = drift.kl_per_token
         return result

@@ -59,7 +59,7 @@ def evaluate_run(
     texts = load_texts(prepared)
     m = config.model
     policy, tokenizer = load_policy(
-        folder, base=base, dtype=m.dtype, attn_implementation=m.attn_implementation,
+        folder, base=base, revision=m.revision, dtype=m.dtype, attn_implementation=m.attn_implementation,
         load_in_4bit=m.load_in_4bit,
     )  # fmt: skip
     to_device(policy)
@@ -139,11 +139,13 @@ def _provenance(
     from stylellm.corpus.prepare import load_manifest
     from stylellm.training.run import git_commit, versions
 
+    manifest = load_manifest(prepared)
     return {
+        "author": manifest["author"],
         "model_name_or_path": config.model.model_name_or_path,
         "adapter": str(folder),
         "prepared": prepared,
-        "prepared_fingerprint": load_manifest(prepared)["fingerprint"],
+        "prepared_fingerprint": manifest["fingerprint"],
         "quick": quick,
         "num_windows": settings.num_windows,
         "num_samples": settings.num_samples,
@@ -154,6 +156,7 @@ def _provenance(
         "kl_beta": config.objective.kl_beta,
         "kl_direction": config.objective.kl_direction,
         "general_ratio": config.objective.general_ratio,
+        "general_beta": config.objective.general_beta,
         "masking_format": config.masking.format,
         "lora_r": config.lora.lora_r,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -96,15 +96,18 @@ def train(
     from stylellm.training.callbacks import ConsoleCallback
 
     state = PartialState()
+    runs.check_apart(Path(config.data.prepared_dir), folder)
+    if state.is_main_process and checkpoint is None:
+        runs.check_output(folder, overwrite=overwrite)
     tokenizer = load_tokenizer(config.model.model_name_or_path, revision=config.model.revision)
     policy = build_policy(config)
     with state.main_process_first():
-        if state.is_main_process and checkpoint is None:
-            runs.claim_output(folder, overwrite=overwrite)
         ensure_prepared(config, tokenizer, progress=state.is_main_process)
     dataset = style_dataset(config, tokenizer)
     trainer = build_trainer(config, policy, tokenizer, dataset, training_arguments(config), folder)
     if state.is_main_process:
+        if checkpoint is None:
+            runs.clear_output(folder)
         save_config(config, folder / runs.CONFIG_FILE)
         runs.write_json(folder / runs.RUN_FILE, run_record(config, policy, load_manifest))
         _announce(config, policy, dataset, trainer, checkpoint)
@@ -132,6 +135,11 @@ def build_trainer(
     from stylellm.training.trainer import Objective, StyleTrainer
 
     o = config.objective
+    if arguments.n_gpu > 1:  # the Trainer would split batches over the cards in one process, slowly
+        print(
+            f"one of {arguments.n_gpu} GPUs is used; for all: torchrun --nproc_per_node gpu -m stylellm"
+        )
+        arguments._n_gpu = 1
     measure = measure_callable(config, tokenizer)
     if measure is None and arguments.eval_strategy != "no":
         print("validation: off, no validation windows were prepared (data.validation_fraction)")

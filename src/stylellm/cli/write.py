@@ -110,7 +110,7 @@ class Writer:
         self.beside_base = beside_base
         m = config.model
         self.policy, self.tokenizer = load_policy(
-            folder, base=base, dtype=m.dtype, attn_implementation=m.attn_implementation,
+            folder, base=base, revision=m.revision, dtype=m.dtype, attn_implementation=m.attn_implementation,
             load_in_4bit=m.load_in_4bit,
         )  # fmt: skip
         to_device(self.policy)

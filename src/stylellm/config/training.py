@@ -98,7 +98,10 @@ class TrainingSection(Section):
         4, "Windows per device and micro-batch.", "每台设备每个小批的窗口数。", ge=1
     )
     per_device_eval_batch_size: int = key(
-        8, "The same when evaluating.", "评测时的小批大小。", ge=1
+        8,
+        "Windows per batch of the validation during training.",
+        "训练中验证时每批的窗口数。",
+        ge=1,
     )
     gradient_accumulation_steps: int = key(
         4, "Micro-batches per optimizer step.", "每个优化器步累积的小批数。", ge=1

@@ -42,8 +42,8 @@ class ModelSection(Section):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
         "auto",
-        "Number format of the frozen base weights; auto keeps that of the checkpoint.",
-        "冻结的基础权重的数值格式；auto 沿用模型文件自身的格式。",
+        "Number format of the frozen base weights; auto: float32 on a CPU, bfloat16 or float16 on a GPU.",
+        "冻结的基础权重的数值格式；auto：CPU 上 float32，GPU 上 bfloat16 或 float16。",
     )
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = key(
         "sdpa",
@@ -67,8 +67,8 @@ class DataSection(Section):
     )
     author: str | None = key(
         None,
-        "The author's name in reports; null takes the name of the folder of books.",
-        "报告中显示的作者名；null 表示用书所在文件夹的名字。",
+        "The author's name in audit and report; null takes what the books or their folder say.",
+        "审计与报告中的作者名；null 表示取自书名、书内或文件夹名。",
     )
     general_text: Paths = key(
         [],
@@ -310,9 +310,10 @@ class EvaluationSection(Section):
         ge=0,
     )
     num_samples: int = key(
-        20,
-        "Texts written by base and policy for the style measures.",
-        "为衡量风格，由基础模型和训练后模型各写多少篇。",
+        130,
+        "Texts written by base and policy for the style measures; below 50,000 characters together the "
+        "report marks the style figures as a small sample.",
+        "为衡量风格，由基础模型和训练后模型各写多少篇；总共不足五万字时报告会标明样本小。",
         ge=1,
     )
     sample_chars: int = key(400, "Characters of each of these texts.", "每篇的字数。", ge=1)
@@ -324,17 +325,15 @@ class EvaluationSection(Section):
     )
     prompts: Texts | None = key(
         None,
-        "Beginnings of the written texts; null takes them from the held-out books.",
-        "生成文本的开头；null 表示取自留出的书。",
+        "Beginnings of the written texts; null takes the shipped ones.",
+        "生成文本的开头；null 表示用自带的开头。",
     )
     sample_prompts_during_training: Texts = key(
         ["剑光一闪"],
         "Prompts continued at every evaluation during training; [] writes none.",
         "训练中每次评估时续写的提示；[] 表示不写。",
     )
-    seed: Seed = key(
-        1234, "Seed of the samples and of the bootstrap.", "生成与自助抽样的随机种子。"
-    )
+    seed: Seed = key(1234, "Seed of the written texts.", "生成文本的随机种子。")
 
 
 class GenerationSection(Section):

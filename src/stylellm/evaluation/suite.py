@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stylellm.corpus.script import to_simplified
 from stylellm.errors import DataError
 from stylellm.evaluation.likelihood import Likelihood, suffix_gain, window_likelihood
 from stylellm.generation.sampler import Sampling, generate
@@ -19,6 +20,7 @@ from stylellm.masking.collate import Window
 from stylellm.masking.formats import Order
 from stylellm.stylometry import function_words, ngrams
 from stylellm.stylometry.copying import CopyIndex
+from stylellm.stylometry.normalise import normalise
 
 ROWS = ("base", "policy", "other_author", "held_out_author")
 PROMPTS_FILE = Path(__file__).with_name("prompts.txt")
@@ -162,6 +164,11 @@ def sample_texts(
     ]
 
 
+def comparable(text: str) -> str:
+    """Simplified characters and one form of punctuation: script and edition are no style."""
+    return normalise(to_simplified(text))
+
+
 def style_table(
     samples: Sequence[Mapping[str, str]], texts: Texts, settings: Settings
 ) -> dict[str, Any]:
@@ -172,9 +179,13 @@ def style_table(
     size = max(sum(map(len, pieces)) for pieces in rows.values())
     rows["other_author"] = _excerpt(texts.other_test, size)
     rows["held_out_author"] = _excerpt(texts.author_test, size)
-    rows = {name: pieces for name, pieces in rows.items() if "".join(pieces).strip()}
+    rows = {
+        name: [comparable(piece) for piece in pieces]
+        for name, pieces in rows.items()
+        if "".join(pieces).strip()
+    }
     pooled = {name: "".join(pieces) for name, pieces in rows.items()}
-    author = texts.author_train
+    author = comparable(texts.author_train)
     orders = range(1, settings.ngram_max + 1)
     known = ngrams.NgramSet(author, settings.ngram_max)
     copies = CopyIndex({"author": author}, ignore_whitespace=True)

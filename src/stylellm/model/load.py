@@ -39,8 +39,20 @@ def model_location(name: str) -> str:
     return name
 
 
-def _unreachable(name: str, error: Exception) -> ModelError:
-    reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else repr(error)
+def first_line(error: Exception) -> str:
+    """The reason that a library gave, short enough for a one-line message."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else repr(error)
+
+
+def _not_loaded(name: str, location: str, error: Exception) -> ModelError:
+    reason = first_line(error)
+    if Path(location).is_dir():
+        return ModelError(
+            f"the model in the folder {name} cannot be loaded ({reason})",
+            "config.json, weights and tokenizer files as transformers saves them",
+            "Copy or download the folder again: stylellm download --model ID",
+        )
     return ModelError(
         f"the model {name} is neither a local folder nor could it be loaded from the hub ({reason})",
         "a folder with config.json, a reachable hub id such as Qwen/Qwen2.5-7B, or stylellm-tiny",
@@ -70,7 +82,7 @@ def load_tokenizer(name: str, *, revision: str | None = None) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, revision=revision)
     except (OSError, ValueError, KeyError) as error:
-        raise _unreachable(name, error) from error
+        raise _not_loaded(name, location, error) from error
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of {name} has no end-of-text token", "one with eos_token")
     if tokenizer.pad_token_id is None:
@@ -101,6 +113,7 @@ def load_base(
         ModelError: no such model, or one whose head the objective cannot use.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     kwargs: dict[str, Any] = {"attn_implementation": attn_implementation, "revision": revision}
@@ -117,8 +130,8 @@ def load_base(
     location = model_location(name)
     try:
         model = AutoModelForCausalLM.from_pretrained(location, **kwargs)
-    except (OSError, ValueError, KeyError) as error:
-        raise _unreachable(name, error) from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _not_loaded(name, location, error) from error
     except ImportError as error:
         raise ModelError(f"{name} needs a package that is missing ({error})") from error
     _check_head(model, name)

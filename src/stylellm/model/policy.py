@@ -5,6 +5,7 @@ Shapes: B sequences, T tokens, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from stylellm.errors import ModelError
-from stylellm.model.load import load_base, load_tokenizer
+from stylellm.model.load import first_line, load_base, load_tokenizer
 
 
 def add_lora(
@@ -33,6 +34,7 @@ def add_lora(
         ModelError: a target module that the model does not have.
     """
     from peft import LoraConfig, get_peft_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     targets = target_modules if isinstance(target_modules, str) else list(target_modules)
     config = LoraConfig(
@@ -47,11 +49,10 @@ def add_lora(
         policy = get_peft_model(model, config)
     except ValueError as error:
         raise ModelError(
-            f"lora.target_modules {target_modules!r} does not fit the model "
-            f"({str(error).splitlines()[0][:160]})",
+            f"lora.target_modules {target_modules!r} does not fit the model ({first_line(error)})",
             "all-linear, or names of its linear layers such as q_proj, v_proj",
         ) from error
-    if any("lm_head" in n for n, p in policy.named_parameters() if p.requires_grad):
+    if isinstance(policy.get_output_embeddings(), BaseTunerLayer):
         raise ModelError(
             "lora.target_modules names the output head",
             "layers inside the model: policy and reference must share the head",
@@ -65,6 +66,7 @@ def load_policy(
     folder: str | Path,
     *,
     base: str | None = None,
+    revision: str | None = None,
     trainable: bool = False,
     dtype: str = "auto",
     attn_implementation: str = "sdpa",
@@ -75,6 +77,7 @@ def load_policy(
     Args:
         folder: the output folder of ``stylellm train``, or any peft adapter folder.
         base: the base model, if not the one that adapter_config.json names.
+        revision: the base's branch, tag or commit on the hub.
         trainable: keep the adapter trainable.
         dtype, attn_implementation, load_in_4bit: as for ``load_base``.
 
@@ -84,9 +87,8 @@ def load_policy(
     Raises:
         ModelError: the folder does not exist or holds no adapter.
     """
-    import json
-
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     folder = Path(folder)
     if not folder.is_dir():
@@ -95,29 +97,45 @@ def load_policy(
             "the output folder of a training run",
             "Train first: stylellm train --config train_config.yaml",
         )
-    config_file = folder / "adapter_config.json"
-    if not config_file.is_file():
-        raise ModelError(
-            f"the folder {folder} holds no adapter_config.json",
-            "a folder with adapter_config.json and adapter_model.safetensors",
-            "Let training finish, continue it with --resume, or name a checkpoint-N folder in it.",
-        )
-    base = base or json.loads(config_file.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    base = base or _base_of(folder)
     model = load_base(
-        base, dtype=dtype, attn_implementation=attn_implementation, load_in_4bit=load_in_4bit
+        base,
+        revision=revision,
+        dtype=dtype,
+        attn_implementation=attn_implementation,
+        load_in_4bit=load_in_4bit,
     )
-    tokenizer = load_tokenizer(base)
+    tokenizer = load_tokenizer(base, revision=revision)
     try:
         policy = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise ModelError(
-            f"the adapter in {folder} does not fit the base {base} "
-            f"({str(error).strip().splitlines()[0][:160]})",
+            f"the adapter in {folder} is damaged or does not fit the base {base} "
+            f"({first_line(error)})",
             "the base model it was trained on",
             "Name the right base with --model_name.",
         ) from error
     policy.eval()
     return policy, tokenizer
+
+
+def _base_of(folder: Path) -> str:
+    """The base model that the adapter in ``folder`` names."""
+    file = folder / "adapter_config.json"
+    if not file.is_file():
+        raise ModelError(
+            f"the folder {folder} holds no adapter_config.json",
+            "a folder with adapter_config.json and adapter_model.safetensors",
+            "Let training finish, continue it with --resume, or name a checkpoint-N folder in it.",
+        )
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{file} names no base model ({first_line(error)})",
+            "JSON with base_model_name_or_path, as peft writes it",
+            "Copy the folder again, or train again.",
+        ) from error
 
 
 def output_weight(model: Any) -> torch.Tensor:

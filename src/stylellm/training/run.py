@@ -16,34 +16,51 @@ RUN_FILE = "stylellm_run.json"
 PACKAGES = ("stylellm", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 
 
-def claim_output(folder: Path, *, overwrite: bool) -> None:
-    """Makes the output folder, or refuses one that already holds something.
-
-    ``overwrite`` removes a former run; a folder that is no run of ours is never removed.
+def check_output(folder: Path, *, overwrite: bool) -> None:
+    """Refuses an output folder that holds something, unless it is a former run to be overwritten.
 
     Raises:
         OutputError: the folder exists and holds something.
     """
     if folder.is_file():
         raise OutputError(f"{folder} is a file", "a folder", "Name another --output_dir.")
-    if folder.is_dir() and any(folder.iterdir()):
-        ours = (folder / CONFIG_FILE).is_file()
-        if not overwrite:
-            kind = "a former run" if ours else "files that are no run of stylellm"
-            raise OutputError(
-                f"the output folder {folder} exists and holds {kind}",
-                "a new or empty folder",
-                "Use --resume to go on, --overwrite_output_dir to start again, "
-                "or another --output_dir.",
-            )
-        if not ours:
-            raise OutputError(
-                f"the output folder {folder} holds files that are no run of stylellm",
-                "a former run, to overwrite it",
-                "Name another --output_dir.",
-            )
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    ours = (folder / CONFIG_FILE).is_file()
+    if overwrite and ours:
+        return
+    hint = "Name another --output_dir."
+    if ours:
+        hint = (
+            "Use --resume to go on, --overwrite_output_dir to start again, or another --output_dir."
+        )
+    raise OutputError(
+        f"the output folder {folder} exists and holds "
+        + ("a former run" if ours else "files that are no run of stylellm"),
+        "a new or empty folder",
+        hint,
+    )
+
+
+def check_apart(prepared: Path, folder: Path) -> None:
+    """Refuses prepared windows inside the output folder: starting again would remove them.
+
+    Raises:
+        OutputError: they lie inside.
+    """
+    if prepared.resolve().is_relative_to(folder.resolve()):
+        raise OutputError(
+            f"data.prepared_dir {prepared} lies inside the output folder {folder}",
+            "two separate folders",
+            "Change data.prepared_dir or --output_dir.",
+        )
+
+
+def clear_output(folder: Path) -> None:
+    """An empty output folder; what ``check_output`` let pass is removed, once the new run can start."""
+    if folder.is_dir():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True)
 
 
 def find_run(folder: Path) -> Path:
