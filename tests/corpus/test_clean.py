@@ -275,4 +275,4 @@ def test_real_novels_keep_their_chinese_characters(corpus_dir: Any) -> None:
         cleaned = clean(text, script="keep", title=path.stem).text
         kept, before = (len(re.findall("[\u4e00-\u9fff]", t)) for t in (cleaned, text))
         assert 0 <= before - kept <= 60, path.name
-        assert cleaned.count("\n\n") > 100
+        assert cleaned.count("\n\n") >= 80  # two around each of forty headings or more
