@@ -166,7 +166,19 @@ def test_a_model_that_caps_its_logits_is_refused(tmp_path):
         num_attention_heads=2, num_key_value_heads=1, final_logit_softcapping=30.0,
     )  # fmt: skip
     Gemma2ForCausalLM(config).save_pretrained(str(tmp_path / "gemma"))
-    assert "final_logit_softcapping=30" in failure(load_base, str(tmp_path / "gemma"))
+    message = failure(load_base, str(tmp_path / "gemma"), attn_implementation="eager")
+    assert "final_logit_softcapping=30" in message
+
+
+def test_a_model_that_scales_its_logits_is_refused(tmp_path):
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    config = GraniteConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1, logits_scaling=8.0,
+    )  # fmt: skip
+    GraniteForCausalLM(config).save_pretrained(str(tmp_path / "granite"))
+    assert "logits_scaling=8" in failure(load_base, str(tmp_path / "granite"))
 
 
 def test_max_length_beyond_the_positions_is_refused(tiny_model_dir):

@@ -161,6 +161,12 @@ def _check_head(model: Any, name: str) -> None:
             f"{name} caps its logits (final_logit_softcapping={cap})",
             "a model without soft-capping, as Qwen2.5",
         )
+    for key in ("logit_scale", "logits_scaling"):  # Cohere, Granite
+        if getattr(model.config, key, None) not in (None, 1, 1.0):
+            raise ModelError(
+                f"{name} scales its logits ({key}={getattr(model.config, key)})",
+                "a model whose logits are hidden states times head, as Qwen2.5",
+            )
 
 
 def check_max_length(model: Any, max_length: int) -> None:

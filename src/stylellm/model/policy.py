@@ -52,6 +52,12 @@ def add_lora(
             f"lora.target_modules {target_modules!r} does not fit the model ({first_line(error)})",
             "all-linear, or names of its linear layers such as q_proj, v_proj",
         ) from error
+    unmatched = [] if isinstance(targets, str) else _unmatched(policy, targets)
+    if unmatched:  # peft is content where at least one name fits
+        raise ModelError(
+            f"lora.target_modules names {', '.join(unmatched)}, which the model does not have",
+            "all-linear, or names of its linear layers such as q_proj, v_proj",
+        )
     if isinstance(policy.get_output_embeddings(), BaseTunerLayer):
         raise ModelError(
             "lora.target_modules names the output head",
@@ -60,6 +66,12 @@ def add_lora(
     # The name, not this machine's path: the adapter must load elsewhere.
     policy.peft_config["default"].base_model_name_or_path = base_name
     return policy
+
+
+def _unmatched(policy: Any, targets: Sequence[str]) -> list[str]:
+    """The names that no layer with an adapter bears (the last parts of its dotted name)."""
+    layers = [f".{name}" for name in policy.base_model.targeted_module_names]
+    return [target for target in targets if not any(n.endswith(f".{target}") for n in layers)]
 
 
 def load_policy(
