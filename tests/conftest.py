@@ -114,7 +114,6 @@ def save_tiny_model(folder: Path, **changes: Any) -> None:
         "initializer_range": 0.2,
         "bos_token_id": tokenizer.eos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
     }
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -59,6 +59,8 @@ def test_every_command_runs(tmp_path: Path, tiny_model_dir: Path) -> None:
     for line in dict.fromkeys(lines):  # a page may repeat a command of another
         done = run(line, tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-        assert "Traceback" not in done.stderr and "Warning" not in done.stderr, f"{line}\n{done.stderr}"
+        assert "Traceback" not in done.stderr and "Warning" not in done.stderr, (
+            f"{line}\n{done.stderr}"
+        )
     for name in ("adapter_model.safetensors", "report.html"):
         assert (tmp_path / "output" / "wuxia_model" / name).is_file()

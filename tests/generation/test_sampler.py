@@ -59,7 +59,7 @@ def test_equal_prompts_in_one_batch_and_in_the_next_differ(sample):
 
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
 def test_a_batch_of_different_lengths_equals_each_prompt_alone(sample, penalty):
-    """Greedy, so that only the padding could make a difference; it once counted as repetition."""
+    """Greedy, so that only the padding could make a difference."""
     sampling = replace(GREEDY, repetition_penalty=penalty, max_new_tokens=30)
     together = sample(sampling=sampling)
     alone = [sample([prompt], sampling)[0] for prompt in PROMPTS]
@@ -68,46 +68,51 @@ def test_a_batch_of_different_lengths_equals_each_prompt_alone(sample, penalty):
 
 
 @pytest.fixture
-def fond_of(make_policy, tiny_tokenizer):
-    """A policy that would say one token, and another after it, if it were let."""
+def fond_of(make_policy):
+    """A policy that gives a few tokens high logits, whatever stands before."""
 
-    def make(*tokens):
+    def make(logits):
         fond = make_policy()
-        head = fond.get_output_embeddings().weight
-        with torch.no_grad():
-            # Tied to the input, so the last hidden state is bent instead: every logit the same ...
-            fond.get_base_model().get_decoder().norm.weight.zero_()
-        logits = torch.zeros(head.shape[0])
-        for rank, token in enumerate(tokens):
-            logits[token] = 50.0 - rank
-        head_forward = fond.get_output_embeddings()
-        head_forward.register_forward_hook(lambda _m, _a, output: output + logits)  # ... but these
+        bias = torch.zeros(fond.get_output_embeddings().weight.shape[0])
+        for token, logit in logits.items():
+            bias[token] = logit
+        fond.get_output_embeddings().register_forward_hook(lambda _m, _a, out: 0 * out + bias)
         return fond
 
     return make
 
 
-def test_control_tokens_are_never_produced(fond_of, tiny_tokenizer):
+@pytest.fixture
+def word(tiny_tokenizer):
+    [found] = tiny_tokenizer("剑", add_special_tokens=False)["input_ids"]
+    return found
+
+
+def test_control_tokens_are_never_produced(fond_of, tiny_tokenizer, word):
     control = control_token_ids(tiny_tokenizer)
     names = ["<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>"]
     assert control == sorted(tiny_tokenizer.convert_tokens_to_ids(names))
-    word = tiny_tokenizer.convert_tokens_to_ids(tiny_tokenizer.tokenize("剑"))[0]
-    fond = fond_of(*control, word)
+    fond = fond_of({**dict.fromkeys(control, 90.0), word: 50.0})
     for sampling in (GREEDY, DRAWN):
-        texts = generate(fond, tiny_tokenizer, ["风"], sampling, seed=0)
-        assert texts == ["剑" * 12]
+        assert generate(fond, tiny_tokenizer, ["风"], sampling, seed=0) == ["剑" * 12]
 
 
 def test_the_end_of_text_ends_a_text_and_is_not_shown(fond_of, tiny_tokenizer):
-    fond = fond_of(tiny_tokenizer.eos_token_id)
+    fond = fond_of({tiny_tokenizer.eos_token_id: 50.0})
     assert generate(fond, tiny_tokenizer, ["风", "剑光一闪"], GREEDY, seed=0) == ["", ""]
 
 
-def test_min_new_tokens_holds_the_end_of_text_back(fond_of, tiny_tokenizer):
-    word = tiny_tokenizer.convert_tokens_to_ids(tiny_tokenizer.tokenize("剑"))[0]
-    fond = fond_of(tiny_tokenizer.eos_token_id, word)
+def test_min_new_tokens_holds_the_end_of_text_back(fond_of, tiny_tokenizer, word):
+    fond = fond_of({tiny_tokenizer.eos_token_id: 50.0, word: 40.0})
     sampling = replace(GREEDY, min_new_tokens=5)
     assert generate(fond, tiny_tokenizer, ["风"], sampling, seed=0) == ["剑" * 5]
+
+
+def test_padding_does_not_count_as_repetition(fond_of, tiny_tokenizer, word):
+    """The end-of-text token pads short prompts; a penalty on it would keep them from ending."""
+    fond = fond_of({tiny_tokenizer.eos_token_id: 50.0, word: 45.0})
+    sampling = replace(GREEDY, repetition_penalty=1.3)
+    assert generate(fond, tiny_tokenizer, ["风", "剑光一闪"], sampling, seed=0) == ["", ""]
 
 
 def test_without_adapter_it_is_the_bases_own_generate(sample, tiny_model_dir, tiny_tokenizer):

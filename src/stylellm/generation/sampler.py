@@ -29,7 +29,8 @@ class Sampling:
 def control_token_ids(tokenizer: Any) -> list[int]:
     """Ids of the control tokens that no text contains (sentinels), the end-of-text token excepted."""
     special = set(tokenizer.all_special_ids)
-    special |= {i for t, i in tokenizer.get_added_vocab().items() if t.startswith("<|")}
+    added = tokenizer.get_added_vocab().items()
+    special |= {i for token, i in added if token.startswith("<") and token.endswith(">")}
     return sorted(special - {tokenizer.eos_token_id})
 
 
@@ -66,11 +67,14 @@ def generate(
 
     starts = range(0, len(prompts), batch_size)
     texts: list[str] = []
+    was_training = policy.training
+    policy.eval()
     with torch.random.fork_rng(), nullcontext() if use_adapter else adapter_off(policy):
         for start in tqdm(starts, desc=progress, disable=progress is None, unit="batch"):
             torch.manual_seed(seed + start)
             batch = prompts[start : start + batch_size]
             texts.extend(_generate_batch(policy, tokenizer, batch, sampling))
+    policy.train(was_training)
     return texts
 
 
@@ -85,7 +89,9 @@ def _generate_batch(
     longest = max(map(len, ids))
     _check_room(policy, longest, sampling.max_new_tokens)
     device = policy.get_input_embeddings().weight.device
-    pad = tokenizer.pad_token_id
+    # Padding counts as text for the repetition penalty. It is often the end-of-text token, which
+    # would then be penalised in short prompts alone; a token that is never drawn does no harm.
+    pad = next(iter(control_token_ids(tokenizer)), tokenizer.pad_token_id)
     inputs = torch.tensor([[pad] * (longest - len(row)) + row for row in ids], device=device)
     lengths = torch.tensor([len(row) for row in ids], device=device)
     mask = (torch.arange(longest, device=device)[None] >= longest - lengths[:, None]).long()

@@ -172,13 +172,16 @@ class StyleTrainer(Trainer):
         if self.args.world_size > 1:
             sums = self.accelerator.reduce(sums.float().to(self.args.device), reduction="sum").cpu()
         nll, kl, general_kl, tokens = sums.tolist()
-        labels, kls, generals = (max(c, 1.0) for c in tally.counts.tolist())
+        labels, kls, generals = tally.counts.tolist()
         seconds = max(time.perf_counter() - tally.started, 1e-9)
         o = self.objective
+        parts = {"reconstruction": nll / max(labels, 1.0)}
+        if o.kl_beta > 0 and kls:  # a KL without weight is not computed: no number, rather than 0
+            parts["kl"] = kl / kls
+        if o.general_beta > 0 and generals:
+            parts["general_kl"] = general_kl / generals
         return {
-            "reconstruction": nll / labels,
-            "kl": kl / kls,
-            "general_kl": general_kl / generals,
+            **parts,
             "kl_beta": o.kl_beta,
             "general_beta": o.general_beta,
             "num_labels": tally.counts[0].item() / tally.steps,
