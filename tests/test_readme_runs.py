@@ -43,7 +43,7 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     words = shlex.split(line)
     start = {"stylellm": [sys.executable, "-m", "stylellm"], "python": [sys.executable]}
     # evaluate reads the size of its samples from the saved configuration, but for these pages' own.
-    words = [w.replace("num_samples=150", "num_samples=3") for w in words]
+    words = [w.replace("num_samples=300", "num_samples=3") for w in words]
     environment = {**os.environ, "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [*start[words[0]], *words[1:]], cwd=folder, env=environment, capture_output=True,

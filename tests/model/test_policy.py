@@ -280,7 +280,7 @@ def test_missing_adapter_weights(make_policy, tmp_path):
 
 
 def test_an_adapter_of_another_base(make_policy, tiny_model_dir, tmp_path):
-    from conftest import save_tiny_model, save_tiny_tokenizer
+    from tiny_models import save_tiny_model, save_tiny_tokenizer
 
     make_policy().save_pretrained(str(tmp_path / "adapter"))
     save_tiny_tokenizer(tmp_path / "wider")

@@ -86,8 +86,6 @@ def train(
     config: Any, folder: Path, checkpoint: Path | None = None, *, overwrite: bool = False
 ) -> Any:
     """The train stage: prepare if needed, build, train, save. Returns the trainer."""
-    from accelerate import PartialState
-
     from stylellm.cli.build import build_policy, ensure_prepared, style_dataset
     from stylellm.config import save_config, training_arguments
     from stylellm.corpus.prepare import load_manifest
@@ -95,17 +93,18 @@ def train(
     from stylellm.training import run as runs
     from stylellm.training.callbacks import ConsoleCallback
 
-    state = PartialState()
+    arguments = training_arguments(config)  # first, as they set up the process group
+    main_process = arguments.process_index == 0
     runs.check_apart(Path(config.data.prepared_dir), folder)
-    if state.is_main_process and checkpoint is None:
+    if main_process and checkpoint is None:
         runs.check_output(folder, overwrite=overwrite)
     tokenizer = load_tokenizer(config.model.model_name_or_path, revision=config.model.revision)
     policy = build_policy(config)
-    with state.main_process_first():
-        ensure_prepared(config, tokenizer, progress=state.is_main_process)
+    with arguments.main_process_first(local=False, desc="prepare"):
+        ensure_prepared(config, tokenizer, progress=main_process)
     dataset = style_dataset(config, tokenizer)
-    trainer = build_trainer(config, policy, tokenizer, dataset, training_arguments(config), folder)
-    if state.is_main_process:
+    trainer = build_trainer(config, policy, tokenizer, dataset, arguments, folder)
+    if main_process:
         if checkpoint is None:
             runs.clear_output(folder)
         save_config(config, folder / runs.CONFIG_FILE)
@@ -118,7 +117,7 @@ def train(
             if isinstance(callback, ConsoleCallback):
                 callback.close()
     runs.save_final(trainer, folder)
-    if state.is_main_process:
+    if main_process:
         print(f"adapter:  {folder}\nnext:     stylellm evaluate {folder}")
     return trainer
 

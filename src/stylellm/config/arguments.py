@@ -34,7 +34,8 @@ def training_arguments(config: StyleConfig, **ours: Any) -> TrainingArguments:
     import torch
     from transformers import TrainingArguments
 
-    values = _renamed(config.training.model_dump())
+    # Every LoRA weight gets a gradient in every step, so the search for unused ones is wasted.
+    values = {"ddp_find_unused_parameters": False} | _renamed(config.training.model_dump())
     values |= {name: rule.harmless[0] for name, rule in FIXED.items()}
     if not torch.accelerator.is_available():
         values["use_cpu"] = True

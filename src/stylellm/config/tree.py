@@ -310,7 +310,7 @@ class EvaluationSection(Section):
         ge=0,
     )
     num_samples: int = key(
-        130,
+        150,
         "Texts written by base and policy for the style measures; below 50,000 characters together the "
         "report marks the style figures as a small sample.",
         "为衡量风格，由基础模型和训练后模型各写多少篇；总共不足五万字时报告会标明样本小。",

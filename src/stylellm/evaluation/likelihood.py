@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from stylellm.errors import DataError
 from stylellm.masking.collate import Window, collate, encoder
 from stylellm.masking.formats import IGNORE, Example, Order, Sentinels, format_example
 from stylellm.masking.plan import MaskPlan, MaskSettings, plan_mask, window_rng
@@ -42,7 +43,7 @@ class Likelihood:
     def summary(self, which: str) -> dict[str, float]:
         """``nll_per_token``, ``perplexity`` and ``bits_per_character`` of policy or base."""
         nll = self.nll_policy if which == "policy" else self.nll_reference
-        per_token = float(nll.sum() / self.tokens.sum())
+        per_token = float(nll.sum() / self._predicted())
         return {
             "nll_per_token": per_token,
             "perplexity": math.exp(per_token),
@@ -52,7 +53,13 @@ class Likelihood:
     @property
     def kl_per_token(self) -> float:
         """Mean KL(policy || reference) per predicted token, nats."""
-        return float(self.kl.sum() / self.tokens.sum())
+        return float(self.kl.sum() / self._predicted())
+
+    def _predicted(self) -> float:
+        total = float(self.tokens.sum())
+        if total == 0:
+            raise DataError("the windows hold no token to predict", "windows of two tokens or more")
+        return total
 
 
 def window_likelihood(

@@ -89,8 +89,8 @@ def _generate_batch(
     longest = max(map(len, ids))
     _check_room(policy, longest, sampling.max_new_tokens)
     device = policy.get_input_embeddings().weight.device
-    # Padding counts as text for the repetition penalty. It is often the end-of-text token, which
-    # would then be penalised in short prompts alone; a token that is never drawn does no harm.
+    # Not every transformers 5 keeps padding out of the repetition penalty. End-of-text tokens would
+    # then be penalised in short prompts alone; a token that is never drawn does no harm.
     pad = next(iter(control_token_ids(tokenizer)), tokenizer.pad_token_id)
     inputs = torch.tensor([[pad] * (longest - len(row)) + row for row in ids], device=device)
     lengths = torch.tensor([len(row) for row in ids], device=device)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from stylellm.errors import TrainingError
 from stylellm.masking.formats import IGNORE
@@ -53,6 +53,29 @@ class _Tally:
     started: float = 0.0
 
 
+class _EpochOfMasks(TrainerCallback):
+    """Tells the dataset which epoch begins.
+
+    accelerate's data loader does so for a run on one device from its start, but neither where it
+    skips to the middle of an epoch (a resumed run) nor with several processes.
+    """
+
+    def on_epoch_begin(
+        self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any
+    ) -> None:
+        train_dataloader.dataset.set_epoch(int(state.epoch or 0))
+
+
+def _use_one_device(args: TrainingArguments) -> None:
+    """Keeps the Trainer from nn.DataParallel, whose replicas the loss cannot reach into."""
+    if args.n_gpu > 1:
+        print(
+            f"devices:  {args.n_gpu} GPUs found, one is used; "
+            f"torchrun --nproc_per_node {args.n_gpu} -m stylellm train ... uses them all"
+        )
+        args._n_gpu = 1
+
+
 class StyleTrainer(Trainer):
     """Trainer with reconstruction + beta * KL(policy || reference).
 
@@ -63,9 +86,16 @@ class StyleTrainer(Trainer):
     """
 
     def __init__(
-        self, *args: Any, objective: Objective, measure: Measure | None = None, **kwargs: Any
+        self,
+        *,
+        args: TrainingArguments,
+        objective: Objective,
+        measure: Measure | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        _use_one_device(args)
+        super().__init__(args=args, **kwargs)
+        self.add_callback(_EpochOfMasks())
         self.objective: Objective = objective
         self.measure = measure
         # Our loss is already divided by the counts of the whole step; the Trainer must not divide it

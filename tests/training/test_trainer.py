@@ -1,0 +1,563 @@
+"""The trainer: token-exact normalisation, what is logged, and runs that go on exactly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import TrainerCallback, TrainingArguments
+
+from stylellm.errors import TrainingError
+from stylellm.generation.sampler import Sampling, generate
+from stylellm.masking.collate import StyleDataset, collator
+from stylellm.masking.formats import IGNORE, Sentinels
+from stylellm.masking.plan import MaskSettings
+from stylellm.model.reference import adapter_off
+from stylellm.training import trainer as trainer_module
+from stylellm.training.callbacks import JsonlCallback, SampleCallback
+from stylellm.training.run import last_checkpoint
+from stylellm.training.trainer import Objective, StyleTrainer
+
+
+@pytest.fixture(scope="module")
+def make_dataset(tiny_tokenizer, story):
+    def make(num_author=7, num_general=1, **options):
+        author = [
+            {"text": story[i * 20 : i * 20 + 25 + 3 * i], "ends_document": i % 2 == 0}
+            for i in range(num_author)
+        ]
+        general = [
+            {"text": f"今天气温{i}度，请注意保暖。", "ends_document": True} for i in range(3)
+        ]
+        return StyleDataset(
+            author,
+            general,
+            tiny_tokenizer,
+            Sentinels.from_tokenizer(tiny_tokenizer),
+            MaskSettings(),
+            **{
+                "max_length": 128,
+                "seed": 5,
+                "general_ratio": num_general / (num_author + num_general),
+                "context_loss_weight": 0.5,
+                **options,
+            },
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def objective(make_dataset):
+    """Weights whose quotients by the counts of a whole epoch are exact in float32 too."""
+    dataset = make_dataset()
+    items = [dataset[i] for i in range(8)]
+    num_kl, num_general = (sum(sum(i[k]) for i in items) for k in ("kl_mask", "general_mask"))
+    return Objective(kl_beta=num_kl / 128, general_beta=num_general / 32)
+
+
+@pytest.fixture
+def make_trainer(tmp_path, tiny_tokenizer, objective):
+    default = objective
+
+    def make(policy, dataset, *, objective=default, measure=None, folder=None, **options):
+        arguments = TrainingArguments(
+            **{
+                "output_dir": str(folder or tmp_path / "run"),
+                "use_cpu": True,
+                "report_to": [],
+                "disable_tqdm": True,
+                "remove_unused_columns": False,
+                "save_strategy": "no",
+                "logging_steps": 1,
+                "max_steps": 1,
+                "per_device_train_batch_size": 4,
+                "learning_rate": 1e-2,
+                "max_grad_norm": 0.0,
+                "dataloader_pin_memory": False,
+                **options,
+            }
+        )
+        return StyleTrainer(
+            model=policy,
+            args=arguments,
+            train_dataset=dataset,
+            eval_dataset=[] if measure else None,
+            data_collator=collator(tiny_tokenizer.pad_token_id),
+            processing_class=tiny_tokenizer,
+            objective=objective,
+            measure=measure,
+        )
+
+    return make
+
+
+class Recorder(TrainerCallback):
+    """Keeps the gradients of each optimizer step, as the optimizer gets them."""
+
+    def __init__(self):
+        self.gradients = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        self.gradients.append(gradients_of(model))
+
+
+def gradients_of(policy):
+    return {n: w.grad.clone() for n, w in policy.named_parameters() if w.requires_grad}
+
+
+def adapter(policy):
+    return {n: w.detach().clone() for n, w in policy.named_parameters() if w.requires_grad}
+
+
+def training_rows(trainer):
+    return [row for row in trainer.state.log_history if "reconstruction" in row]
+
+
+# The loss of a step, by hand.
+
+
+def sums_by_hand(policy, items, direction="policy_ref"):
+    """Sums and counts over items one by one, without padding: nll, KL and general KL."""
+    sums, counts = [0.0, 0.0, 0.0], [0, 0, 0]
+    for item in items:
+        ids = torch.tensor([item["input_ids"]])
+        log_p = policy(input_ids=ids).logits[0].log_softmax(-1)
+        with adapter_off(policy), torch.no_grad():
+            log_q = policy(input_ids=ids).logits[0].log_softmax(-1)
+        labels = torch.tensor(item["labels"])
+        nll = F.cross_entropy(log_p, labels, ignore_index=IGNORE, reduction="none")
+        pair = (log_q, log_p) if direction == "policy_ref" else (log_p, log_q)
+        kl = F.kl_div(*pair, reduction="none", log_target=True).sum(-1)
+        parts = [
+            (nll * torch.tensor(item["label_weight"]), labels != IGNORE),
+            (kl, torch.tensor(item["kl_mask"])),
+            (kl, torch.tensor(item["general_mask"])),
+        ]
+        for i, (values, where) in enumerate(parts):
+            sums[i] = sums[i] + values[where].sum()
+            counts[i] += int(where.sum())
+    return sums, counts
+
+
+def loss_by_hand(policy, items, objective):
+    sums, counts = sums_by_hand(policy, items, objective.kl_direction)
+    nll, kl, general = (s / max(n, 1) for s, n in zip(sums, counts, strict=True))
+    return nll + objective.kl_beta * kl + objective.general_beta * general
+
+
+@pytest.fixture(scope="module")
+def whole_step(make_policy, make_dataset, objective):
+    """All 8 items as one step: policy, dataset, loss and gradients by hand, in float64."""
+    policy, dataset = make_policy(trained=True, double=True), make_dataset()
+    items = [dataset[i] for i in range(8)]
+    policy.zero_grad()
+    loss = loss_by_hand(policy, items, objective)
+    loss.backward()
+    sums, counts = sums_by_hand(policy, items)
+    assert min(counts) > 0
+    return {
+        "loss": loss.item(),
+        "gradients": gradients_of(policy),
+        "parts": [s.item() / n for s, n in zip(sums, counts, strict=True)],
+        "counts": counts,
+    }
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(8, 1), (4, 2), (2, 4), (3, 3), (1, 8)])
+def test_gradients_do_not_depend_on_how_a_step_is_cut(
+    make_policy, make_dataset, make_trainer, whole_step, batch, accumulation
+):
+    trainer = make_trainer(
+        make_policy(trained=True, double=True),
+        make_dataset(),
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+    )
+    recorder = Recorder()
+    trainer.add_callback(recorder)
+    trainer.train()
+    [found] = recorder.gradients
+    assert found.keys() == whole_step["gradients"].keys()
+    for name, gradient in whole_step["gradients"].items():
+        assert gradient.abs().max() > 1e-6
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12)
+    [row] = training_rows(trainer)
+    assert row["loss"] == pytest.approx(whole_step["loss"], rel=1e-6)
+
+
+def test_the_log_holds_the_parts_of_the_loss(
+    make_policy, make_dataset, make_trainer, whole_step, objective
+):
+    trainer = make_trainer(
+        make_policy(trained=True, double=True), make_dataset(), gradient_accumulation_steps=2
+    )
+    trainer.train()
+    [row] = training_rows(trainer)
+    nll, kl, general_kl = whole_step["parts"]
+    assert row["reconstruction"] == pytest.approx(nll, rel=1e-6)
+    assert row["kl"] == pytest.approx(kl, rel=1e-6)
+    assert row["general_kl"] == pytest.approx(general_kl, rel=1e-6)
+    assert [row["num_labels"], row["num_kl"], row["num_general"]] == whole_step["counts"]
+    beta, general_beta = objective.kl_beta, objective.general_beta
+    assert row["loss"] == pytest.approx(nll + beta * kl + general_beta * general_kl, rel=1e-6)
+    assert [row["kl_beta"], row["general_beta"]] == [beta, general_beta]
+    assert row["learning_rate"] == pytest.approx(1e-2)
+    assert row["tokens_per_second"] > 0
+
+
+def test_logs_over_several_steps_are_weighted_by_tokens(
+    make_policy, make_dataset, make_trainer, objective
+):
+    policy, dataset = make_policy(trained=True, double=True), make_dataset()
+    items = [dataset[i] for i in range(8)]
+    trainer = make_trainer(
+        policy,
+        dataset,
+        per_device_train_batch_size=3,
+        max_steps=3,
+        logging_steps=3,
+        learning_rate=0.0,
+        train_sampling_strategy="sequential",
+    )
+    trainer.train()
+    [row] = training_rows(trainer)
+    with torch.no_grad():
+        sums, counts = sums_by_hand(policy, items)
+        steps = [loss_by_hand(policy, items[i : i + 3], objective).item() for i in (0, 3, 6)]
+    assert row["loss"] == pytest.approx(sum(steps) / 3, rel=1e-6)
+    assert row["reconstruction"] == pytest.approx(sums[0].item() / counts[0], rel=1e-6)
+    assert row["kl"] == pytest.approx(sums[1].item() / counts[1], rel=1e-6)
+    assert row["num_labels"] == pytest.approx(counts[0] / 3)
+
+
+@pytest.mark.parametrize("direction", ["policy_ref", "ref_policy"])
+def test_the_direction_of_the_kl_is_the_one_asked_for(
+    make_policy, make_dataset, make_trainer, direction
+):
+    policy, dataset = make_policy(trained=True, double=True), make_dataset()
+    objective = Objective(kl_beta=2.0, general_beta=1.0, kl_direction=direction)
+    wanted = loss_by_hand(policy, [dataset[i] for i in range(8)], objective).item()
+    trainer = make_trainer(policy, dataset, objective=objective, per_device_train_batch_size=8)
+    trainer.train()
+    [row] = training_rows(trainer)
+    assert row["loss"] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_without_kl_the_reference_is_not_run(make_policy, make_dataset, make_trainer, monkeypatch):
+    def refuse(*args):
+        raise AssertionError("the reference was run")
+
+    monkeypatch.setattr(trainer_module, "reference_hidden", refuse)
+    objective = Objective(kl_beta=0.0, general_beta=0.0)
+    trainer = make_trainer(make_policy(trained=True), make_dataset(), objective=objective)
+    trainer.train()
+    [row] = training_rows(trainer)
+    assert row["loss"] == pytest.approx(row["reconstruction"], rel=1e-6)
+    monkeypatch.undo()
+    monkeypatch.setattr(trainer_module, "reference_hidden", refuse)
+    with pytest.raises(AssertionError, match="the reference was run"):
+        make_trainer(make_policy(trained=True), make_dataset()).train()
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_first_step_has_a_kl_of_exactly_zero(make_policy, make_dataset, make_trainer, bf16):
+    trainer = make_trainer(make_policy(), make_dataset(), per_device_train_batch_size=8, bf16=bf16)
+    trainer.train()
+    [row] = training_rows(trainer)
+    assert row["kl"] == 0.0
+    assert row["general_kl"] == 0.0
+
+
+def test_bf16_computes_in_bf16(make_policy, make_dataset, make_trainer):
+    losses = []
+    for bf16 in (False, True):
+        trainer = make_trainer(
+            make_policy(trained=True), make_dataset(), per_device_train_batch_size=8, bf16=bf16
+        )
+        trainer.train()
+        losses.append(training_rows(trainer)[0]["loss"])
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+def test_activation_checkpointing_gives_the_same_gradients(
+    make_policy, make_dataset, make_trainer, whole_step
+):
+    trainer = make_trainer(
+        make_policy(trained=True, double=True),
+        make_dataset(),
+        per_device_train_batch_size=8,
+        gradient_checkpointing=True,
+    )
+    recorder = Recorder()
+    trainer.add_callback(recorder)
+    trainer.train()
+    for name, gradient in whole_step["gradients"].items():
+        torch.testing.assert_close(recorder.gradients[0][name], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_only_the_adapter_changes(make_policy, make_dataset, make_trainer):
+    policy = make_policy()
+    before = {name: weight.detach().clone() for name, weight in policy.named_parameters()}
+    make_trainer(policy, make_dataset(), max_steps=2).train()
+    changed = {n for n, w in policy.named_parameters() if not torch.equal(w, before[n])}
+    assert changed == {n for n in before if "lora_" in n}
+
+
+# A loss that is not finite.
+
+
+class Poison(TrainerCallback):
+    """Makes one weight NaN before a step, and keeps what the weights were then."""
+
+    def __init__(self, step, policy):
+        self.step, self.policy, self.before = step, policy, {}
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step + 1 == self.step:
+            name, weight = next((n, w) for n, w in self.policy.named_parameters() if "lora_B" in n)
+            with torch.no_grad():
+                weight[0, 0] = float("nan")
+            self.poisoned, self.before = name, adapter(self.policy)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
+    make_policy, make_dataset, make_trainer, accumulation
+):
+    policy = make_policy(trained=True)
+    trainer = make_trainer(
+        policy, make_dataset(), max_steps=4, gradient_accumulation_steps=accumulation
+    )
+    poison = Poison(3, policy)
+    trainer.add_callback(poison)
+    with pytest.raises(TrainingError) as raised:
+        trainer.train()
+    assert "nan at step 3" in str(raised.value)
+    assert "learning_rate" in str(raised.value)
+    assert trainer.state.global_step == 2
+    for name, weight in adapter(policy).items():
+        assert torch.equal(weight.nan_to_num(7), poison.before[name].nan_to_num(7))
+
+
+def test_a_loss_that_turns_bad_in_the_second_micro_batch_stops_too(
+    make_policy, make_dataset, make_trainer
+):
+    policy = make_policy(trained=True)
+    trainer = make_trainer(policy, make_dataset(), gradient_accumulation_steps=2)
+
+    class AfterFirst(TrainerCallback):
+        def on_substep_end(self, args, state, control, **kwargs):
+            Poison(1, policy).on_step_begin(args, state, control)
+
+    trainer.add_callback(AfterFirst())
+    recorder = Recorder()
+    trainer.add_callback(recorder)
+    with pytest.raises(TrainingError, match="nan at step 1"):
+        trainer.train()
+    assert recorder.gradients == []
+
+
+# Evaluation.
+
+
+def test_evaluation_measures_the_policy_in_eval_mode(make_policy, make_dataset, make_trainer):
+    policy = make_policy()
+    modes = []
+
+    def measure(given):
+        modes.append(given.training)
+        assert given is policy
+        return {"loss": 1.5, "author_nll": 1.5}
+
+    trainer = make_trainer(
+        policy, make_dataset(), measure=measure, max_steps=2, eval_strategy="steps", eval_steps=1
+    )
+    trainer.train()
+    assert modes == [False, False]
+    rows = [row for row in trainer.state.log_history if "eval_author_nll" in row]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert rows[0]["eval_loss"] == 1.5
+    assert policy.training
+
+
+def test_evaluation_without_measure_is_an_error(make_policy, make_dataset, make_trainer):
+    with pytest.raises(TrainingError, match="measure"):
+        make_trainer(make_policy(), make_dataset()).evaluate()
+
+
+def test_the_loss_outside_a_step_is_an_error(make_policy, make_dataset, make_trainer):
+    trainer = make_trainer(make_policy(), make_dataset())
+    with pytest.raises(TrainingError, match="outside a training step"):
+        trainer.compute_loss(trainer.model, {})
+
+
+# Epochs, devices.
+
+
+class Epochs(TrainerCallback):
+    def __init__(self, dataset):
+        self.dataset, self.seen = dataset, []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.seen.append(self.dataset.epoch)
+
+
+def test_every_epoch_draws_its_own_masks(make_policy, make_dataset, make_trainer):
+    dataset = make_dataset()
+    trainer = make_trainer(make_policy(), dataset, max_steps=-1, num_train_epochs=3)
+    epochs = Epochs(dataset)
+    trainer.add_callback(epochs)
+    trainer.train()
+    assert epochs.seen == [0, 0, 1, 1, 2, 2]
+
+
+def test_several_gpus_without_torchrun_use_one(
+    make_policy, make_dataset, make_trainer, objective, capsys
+):
+    """The Trainer would wrap the model in DataParallel, whose replicas the loss cannot use."""
+    trainer = make_trainer(make_policy(), make_dataset(), per_device_train_batch_size=8)
+    trainer.args._n_gpu = 2
+    seen_two = StyleTrainer(
+        model=make_policy(),
+        args=trainer.args,
+        train_dataset=trainer.train_dataset,
+        data_collator=trainer.data_collator,
+        objective=objective,
+    )
+    assert seen_two.args.n_gpu == 1
+    assert seen_two.args.train_batch_size == 8
+    assert "torchrun --nproc_per_node 2" in capsys.readouterr().out
+    seen_two.train()
+    assert training_rows(seen_two)
+
+
+# Interrupted and resumed.
+
+PER_EPOCH = 4  # 13 author and general items in batches of 2, two batches a step: 7 -> 4 steps
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Interrupt(TrainerCallback):
+    """Stops a run at the end of a step, before anything of that step is logged or saved."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise Interrupted
+
+
+@pytest.fixture
+def start_run(make_policy, make_dataset, make_trainer, tiny_tokenizer):
+    """A run of three epochs with dropout, evaluation and sample texts, as the command builds it."""
+
+    def start(folder, **options):
+        # Whatever random state a new process has must not matter.
+        torch.manual_seed(torch.seed() % 2**31)
+        policy = make_policy(seed=1, dropout=0.2)
+        dataset = make_dataset(num_author=11, num_general=2)
+
+        def sample(model):
+            drawing = Sampling(max_new_tokens=3)
+            [text] = generate(model, tiny_tokenizer, ["剑光"], drawing, seed=1)
+            return [{"prompt": "剑光", "text": text}]
+
+        def measure(model):
+            return {"loss": float(sum(w.sum() for w in adapter(model).values()))}
+
+        trainer = make_trainer(
+            policy,
+            dataset,
+            measure=measure,
+            folder=folder,
+            **{
+                "max_steps": -1,
+                "num_train_epochs": 3,
+                "per_device_train_batch_size": 2,
+                "gradient_accumulation_steps": 2,
+                "lr_scheduler_type": "cosine",
+                "warmup_steps": 2,
+                "max_grad_norm": 1.0,
+                "eval_strategy": "steps",
+                "eval_steps": 3,
+                "save_strategy": "steps",
+                "save_steps": 1,
+                **options,
+            },
+        )
+        for callback in (JsonlCallback(folder), SampleCallback(folder, sample)):
+            trainer.add_callback(callback)
+        return trainer
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def whole_runs():
+    return {}
+
+
+def log_rows(folder, name="train_log.jsonl"):
+    """The rows of a log without what is measured by the clock."""
+    clock = ("tokens_per_second", "train_runtime", "train_samples_per_second")
+    clock += ("train_steps_per_second", "total_flos", "train_loss")
+    lines = (folder / name).read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [{k: v for k, v in row.items() if k not in clock} for row in rows]
+
+
+@pytest.mark.parametrize("stop_at", [3, 4, 5, 6, 9, 11])
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    start_run, whole_runs, tmp_path_factory, stop_at
+):
+    if not whole_runs:
+        folder = tmp_path_factory.mktemp("whole")
+        trainer = start_run(folder)
+        trainer.train()
+        assert trainer.state.global_step == 3 * PER_EPOCH
+        whole_runs.update(weights=adapter(trainer.model), folder=folder)
+    folder = tmp_path_factory.mktemp("cut")
+    trainer = start_run(folder)
+    trainer.add_callback(Interrupt(stop_at))
+    with pytest.raises(Interrupted):
+        trainer.train()
+    checkpoint = last_checkpoint(folder)
+    assert checkpoint.name == f"checkpoint-{stop_at - 1}"
+    resumed = start_run(folder)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    for name, weight in adapter(resumed.model).items():
+        assert torch.equal(weight, whole_runs["weights"][name]), name
+    for log in ("train_log.jsonl", "samples.jsonl"):
+        assert log_rows(folder, log) == log_rows(whole_runs["folder"], log)
+
+
+def test_a_resumed_epoch_goes_on_with_its_own_masks(start_run, tmp_path):
+    trainer = start_run(tmp_path)
+    trainer.add_callback(Interrupt(7))
+    with pytest.raises(Interrupted):
+        trainer.train()
+    resumed = start_run(tmp_path)
+    epochs = Epochs(resumed.train_dataset)
+    resumed.add_callback(epochs)
+    resumed.train(resume_from_checkpoint=str(last_checkpoint(tmp_path)))
+    assert epochs.seen == [1, 1, 2, 2, 2, 2]  # steps 7 and 8 end the second epoch
+
+
+def test_a_checkpoint_cut_off_while_it_was_written_is_passed_over(start_run, tmp_path):
+    trainer = start_run(tmp_path)
+    trainer.add_callback(Interrupt(5))
+    with pytest.raises(Interrupted):
+        trainer.train()
+    (tmp_path / "checkpoint-4" / "trainer_state.json").unlink()
+    shutil.copytree(tmp_path / "checkpoint-3", tmp_path / "checkpoint-9")
+    (tmp_path / "checkpoint-9" / "trainer_state.json").write_text("{", encoding="utf-8")
+    assert last_checkpoint(tmp_path).name == "checkpoint-3"
