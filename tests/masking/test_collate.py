@@ -101,6 +101,14 @@ def test_general_windows_have_kl_positions_and_no_labels(make_dataset, tiny_toke
         assert item["input_ids"] == ids
 
 
+def test_iterating_ends_after_the_last_item(make_dataset):
+    dataset = make_dataset(general_ratio=0.2)
+    assert sum(1 for _, _ in zip(range(100), dataset, strict=False)) == len(dataset) == 15
+    for index in (-1, 15, 100):
+        with pytest.raises(IndexError):
+            dataset[index]
+
+
 @pytest.mark.parametrize("ratio", [0.05, 0.1, 0.25, 0.5])
 def test_general_ratio_is_the_share_of_all_items(make_dataset, story, ratio):
     dataset = make_dataset(author=windows(story, 400), general_ratio=ratio)

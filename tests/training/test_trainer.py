@@ -540,6 +540,31 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
         assert log_rows(folder, log) == log_rows(whole_runs["folder"], log)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"train_sampling_strategy": "group_by_length"},
+        {"accelerator_config": {"use_seedable_sampler": False}},
+        {"dataloader_num_workers": 2, "dataloader_persistent_workers": True},
+        {"data_seed": 9, "gradient_checkpointing": True},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_every_way_of_reading_the_data_resumes_exactly(start_run, tmp_path, options):
+    whole = start_run(tmp_path / "whole", **options)
+    whole.train()
+    cut = start_run(tmp_path / "cut", **options)
+    cut.add_callback(Interrupt(6))
+    with pytest.raises(Interrupted):
+        cut.train()
+    resumed = start_run(tmp_path / "cut", **options)
+    resumed.train(resume_from_checkpoint=str(last_checkpoint(tmp_path / "cut")))
+    wanted = adapter(whole.model)
+    for name, weight in adapter(resumed.model).items():
+        assert torch.equal(weight, wanted[name]), name
+
+
 def test_a_resumed_epoch_goes_on_with_its_own_masks(start_run, tmp_path):
     trainer = start_run(tmp_path)
     trainer.add_callback(Interrupt(7))

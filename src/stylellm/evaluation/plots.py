@@ -130,6 +130,8 @@ def training_plots(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
     if any(row.get("num_general", 1) for row in rows if "general_kl" in row):
         _add(groups["kl"], rows, "general_kl", Label("普通文本", "general text"), GENERAL)
     for key in _evaluated(rows):
+        if key == "eval_loss":  # the author's NLL again, under the name that the Trainer looks for
+            continue
         name = key.removeprefix("eval_").replace("_", " ")
         group = "loss" if "nll" in key or "loss" in key else "kl" if "kl" in key else key
         colour = GENERAL if "general" in key or "drift" in key else held_out

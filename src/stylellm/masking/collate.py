@@ -120,6 +120,8 @@ class StyleDataset(Dataset):
 
     def example(self, index: int) -> Example:
         """The formatted sequence of item ``index`` in the current epoch."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")  # this is how ``for`` finds the end
         if index >= len(self.author):
             turn = self.epoch * self.num_general + index - len(self.author)
             window = self.general[turn % len(self.general)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,9 @@ def add_lora(
         )
     # The name, not this machine's path: the adapter must load elsewhere.
     policy.peft_config["default"].base_model_name_or_path = base_name
+    # The embeddings are never trained; left to itself peft would look the base up on the hub to find
+    # out, at every checkpoint.
+    policy.save_pretrained = partial(policy.save_pretrained, save_embedding_layers=False)
     return policy
 
 

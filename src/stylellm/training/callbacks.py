@@ -135,7 +135,8 @@ def keep_until(path: Path, step: int) -> None:
     """Drops the rows after ``step``: a resumed run writes them again, each exactly once."""
     if not path.is_file():
         return
-    rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    # Not splitlines: a sample text may hold U+2028 or U+0085, which JSON leaves as they are.
+    rows = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     kept = [line for line in rows if _step_of(line) <= step] if step else []
     temporary = path.with_suffix(".tmp")
     temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

@@ -13,6 +13,7 @@ from stylellm.errors import OutputError, TrainingError
 
 CONFIG_FILE = "stylellm_config.yaml"
 RUN_FILE = "stylellm_run.json"
+CHECKPOINT_FILES = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt")
 PACKAGES = ("stylellm", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 
 
@@ -87,7 +88,8 @@ def find_run(folder: Path) -> Path:
 def last_checkpoint(folder: Path) -> Path:
     """The newest checkpoint that was written to its end.
 
-    The Trainer writes trainer_state.json last, so a checkpoint without a readable one was cut off.
+    The Trainer writes trainer_state.json last, so a checkpoint without a readable one was cut off. One
+    without optimizer (training.save_only_model) cannot be resumed exactly.
 
     Raises:
         TrainingError: there is none.
@@ -100,7 +102,8 @@ def last_checkpoint(folder: Path) -> Path:
     if not found:
         raise TrainingError(
             f"{folder} holds no complete checkpoint",
-            "a run that was interrupted after its first checkpoint (training.save_steps)",
+            "a run that was interrupted after its first checkpoint (training.save_steps), with "
+            "training.save_only_model: false",
             "Start it again without --resume (add --overwrite_output_dir).",
         )
     return max(found)[1]
@@ -111,7 +114,7 @@ def _is_whole(path: Path) -> bool:
         json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return (path / "adapter_model.safetensors").is_file()
+    return all((path / name).is_file() for name in CHECKPOINT_FILES)
 
 
 def versions() -> dict[str, str]:

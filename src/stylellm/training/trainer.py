@@ -107,7 +107,7 @@ class StyleTrainer(Trainer):
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, torch.Tensor]:
         """Takes the micro-batches of one step and counts |L|, |K|, |G| over them and all ranks."""
-        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        batches = self._fetch(epoch_iterator, num_batches)
         counts = torch.zeros(3, device=device)
         for batch in batches:
             counts += torch.stack(
@@ -122,6 +122,18 @@ class StyleTrainer(Trainer):
         self._tally.counts = self._tally.counts + counts
         self._tally.steps += 1
         return batches, counts
+
+    def _fetch(self, epoch_iterator: Iterator, num_batches: int) -> list:
+        """The next micro-batches; what the data loader draws comes from the seed and the epoch.
+
+        So the order of the data is the same in a resumed run whatever the sampler, and the loader
+        never moves the random state that dropout draws from.
+        """
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        epoch = int(self.state.epoch or 0)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed((seed << 20) + epoch)
+            return [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
 
     def compute_loss(
         self,
