@@ -97,11 +97,12 @@ def runs_of_two_characters(count, seed):
 
 
 def train_on(windows, model_dir, tokenizer, settings, steps):
-    config = AutoConfig.from_pretrained(str(model_dir), initializer_range=0.1)
+    config = AutoConfig.from_pretrained(str(model_dir), initializer_range=0.05)
     base = AutoModelForCausalLM.from_config(config).train()
     sentinels = Sentinels.from_tokenizer(tokenizer)
     dataset = StyleDataset(windows, [], tokenizer, sentinels, settings, max_length=64, seed=0)
-    optimizer = torch.optim.AdamW(base.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(base.parameters(), lr=5e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, total_iters=steps)
     for step in range(steps):
         epoch, first = divmod(step * 16, len(windows))
         dataset.set_epoch(epoch)
@@ -114,6 +115,7 @@ def train_on(windows, model_dir, tokenizer, settings, steps):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(base.parameters(), 1.0)
         optimizer.step()
+        schedule.step()
         optimizer.zero_grad()
     return add_lora(base, base_name=str(model_dir), dropout=0.0).eval()
 
@@ -123,8 +125,8 @@ def test_a_model_trained_on_infill_uses_the_suffix(tiny_model_dir, tiny_tokenize
     settings = MaskSettings(1, 0, 0, mask_rate=0.5)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        windows = runs_of_two_characters(320, seed=0)
-        model = train_on(windows, tiny_model_dir, tiny_tokenizer, settings, steps=160)
+        windows = runs_of_two_characters(640, seed=0)
+        model = train_on(windows, tiny_model_dir, tiny_tokenizer, settings, steps=400)
 
     def gain(texts):
         result = suffix_gain(model, tiny_tokenizer, texts, mask_rate=settings.mask_rate)
@@ -133,7 +135,7 @@ def test_a_model_trained_on_infill_uses_the_suffix(tiny_model_dir, tiny_tokenize
 
     held_out = runs_of_two_characters(200, seed=1)
     assert gain(held_out) > 0.05
-    # The control: behind the gap stands a character that misleads.
+    # The control: behind the gap stands a character that misleads, so the same gap is harder.
     misleading = [
         {**w, "text": w["text"][:10] + "雪灯"[w["text"][-1] == "雪"] * 4} for w in held_out
     ]
