@@ -19,7 +19,7 @@ LAYERS = [
     "delivery",
     "cli",
 ]
-FREE = {"errors", "config", "__init__", "__main__"}
+FREE = {"errors", "files", "config", "__init__", "__main__"}
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "stylellm"
 
 

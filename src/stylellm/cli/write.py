@@ -163,7 +163,6 @@ def print_row(row: dict[str, Any]) -> None:
 def _save(rows: list[dict[str, Any]], path: Path) -> None:
     import json
 
-    temporary = path.with_name(path.name + ".tmp")
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    from stylellm.files import write_text
+
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

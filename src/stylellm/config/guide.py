@@ -24,7 +24,7 @@ from stylellm.config.training_fields import (
 )
 from stylellm.config.tree import SECTIONS
 from stylellm.config.values import Language, allowed_of
-from stylellm.config.yaml_io import write_text
+from stylellm.files import write_text
 
 FILES: dict[Language, str] = {"en": "config.md", "zh": "config.zh-CN.md"}
 

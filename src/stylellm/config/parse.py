@@ -22,9 +22,9 @@ from stylellm.config.yaml_io import (
     dump_yaml,
     load_yaml,
     read_text,
-    write_text,
 )
 from stylellm.errors import ConfigError
+from stylellm.files import write_text
 
 
 def load_config(

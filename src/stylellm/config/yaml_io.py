@@ -7,8 +7,6 @@ here. Lines of keys are kept, so that a message can say where to look.
 from __future__ import annotations
 
 import codecs
-import contextlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ import yaml
 
 from stylellm.config.section import Problem
 from stylellm.config.values import SCIENTIFIC, show
-from stylellm.errors import ConfigError, OutputError
+from stylellm.errors import ConfigError
 
 KeyPath = tuple[str, ...]  # ("lora",) or ("lora", "lora_r")
 
@@ -219,22 +217,3 @@ def _syntax_hint(message: str, line: str) -> str:
 def dump_yaml(values: dict[str, Any]) -> str:
     """YAML text that `load_yaml` reads back to the same values."""
     return yaml.dump(values, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=100)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 under a temporary name, then rename, so that no half file is ever left.
-
-    Raises:
-        OutputError: the place cannot be written.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", "a writable folder with space left"
-        ) from error

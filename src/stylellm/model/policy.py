@@ -47,7 +47,7 @@ def add_lora(
         task_type="CAUSAL_LM",
     )
     try:
-        policy = get_peft_model(model, config)
+        policy: Any = get_peft_model(model, config)
     except ValueError as error:
         raise ModelError(
             f"lora.target_modules {target_modules!r} does not fit the model ({first_line(error)})",

@@ -10,6 +10,8 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback
 
+from stylellm.files import write_text
+
 LOG_FILE = "train_log.jsonl"
 SAMPLES_FILE = "samples.jsonl"
 
@@ -138,9 +140,7 @@ def keep_until(path: Path, step: int) -> None:
     # Not splitlines: a sample text may hold U+2028 or U+0085, which JSON leaves as they are.
     rows = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     kept = [line for line in rows if _step_of(line) <= step] if step else []
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _step_of(line: str) -> float:

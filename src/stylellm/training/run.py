@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stylellm.errors import OutputError, TrainingError
+from stylellm.files import write_text
 
 CONFIG_FILE = "stylellm_config.yaml"
 RUN_FILE = "stylellm_run.json"
@@ -146,10 +147,8 @@ def git_commit() -> str | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON under a temporary name, then renames it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    """Writes indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 def save_final(trainer: Any, folder: Path) -> None:
