@@ -44,8 +44,8 @@ def new_model(vocabulary: int, eos: int) -> Any:
         max_position_embeddings=SEQUENCE,
         tie_word_embeddings=True,
         bos_token_id=eos,
+        # No pad_token_id: the embedding would hold that row, the end-of-text token's, at zero.
         eos_token_id=eos,
-        pad_token_id=eos,
     )
     return Qwen2ForCausalLM(config)
 

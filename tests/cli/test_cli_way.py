@@ -93,6 +93,7 @@ def test_write_is_seeded_and_shows_both(
     assert first == again
     assert [row["policy"] for row in first] != [row["policy"] for row in other]
     assert {"base", "policy", "prompt"} <= set(first[0])
+    assert [row["seed"] for row in first] == [1, 2]  # a draw of its own for each prompt
     shown = capsys.readouterr().out
     assert "base" in shown and "policy" in shown and "剑光一闪" in shown
 

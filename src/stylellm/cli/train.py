@@ -134,11 +134,6 @@ def build_trainer(
     from stylellm.training.trainer import Objective, StyleTrainer
 
     o = config.objective
-    if arguments.n_gpu > 1:  # the Trainer would split batches over the cards in one process, slowly
-        print(
-            f"one of {arguments.n_gpu} GPUs is used; for all: torchrun --nproc_per_node gpu -m stylellm"
-        )
-        arguments._n_gpu = 1
     measure = measure_callable(config, tokenizer)
     if measure is None and arguments.eval_strategy != "no":
         print("validation: off, no validation windows were prepared (data.validation_fraction)")

@@ -117,7 +117,7 @@ class Writer:
 
     def write(self, prompts: list[str]) -> list[dict[str, Any]]:
         """Continues and prints each prompt."""
-        return [self._one(prompt) for prompt in prompts]
+        return [self._one(prompt, turn) for turn, prompt in enumerate(prompts)]
 
     def interact(self) -> list[dict[str, Any]]:
         """Asks for prompts until an empty line or the end of the input."""
@@ -130,17 +130,18 @@ class Writer:
                 break
             if not prompt:
                 break
-            rows.append(self._one(prompt))
+            rows.append(self._one(prompt, len(rows)))
         return rows
 
-    def _one(self, prompt: str) -> dict[str, Any]:
+    def _one(self, prompt: str, turn: int) -> dict[str, Any]:
         from stylellm.generation.sampler import generate
 
-        row: dict[str, Any] = {"prompt": prompt, "seed": self.seed}
+        # With one seed for all, the same draws would give different prompts the same words.
+        row: dict[str, Any] = {"prompt": prompt, "seed": self.seed + turn}
         for name in ("base", "policy") if self.beside_base else ("policy",):
             row[name] = generate(
                 self.policy, self.tokenizer, [prompt], self.sampling,
-                seed=self.seed, use_adapter=name == "policy",
+                seed=row["seed"], use_adapter=name == "policy",
             )[0]  # fmt: skip
         print_row(row)
         return row

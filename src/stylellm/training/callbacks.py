@@ -72,7 +72,7 @@ class ConsoleCallback(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or not logs:
             return
-        if "reconstruction" in logs:
+        if "tokens_per_second" in logs:
             tqdm.write(training_line(state.global_step, logs))
         elif any(key.startswith("eval_") for key in logs):
             tqdm.write(evaluation_line(state.global_step, logs))

@@ -217,7 +217,9 @@ class StyleTrainer(Trainer):
         labels, kls, generals = tally.counts.tolist()
         seconds = max(time.perf_counter() - tally.started, 1e-9)
         o = self.objective
-        parts = {"reconstruction": nll / max(labels, 1.0)}
+        parts = {}
+        if labels:  # a last step may hold general windows only
+            parts["reconstruction"] = nll / labels
         if o.kl_beta > 0 and kls:  # a KL without weight is not computed: no number, rather than 0
             parts["kl"] = kl / kls
         if o.general_beta > 0 and generals:
