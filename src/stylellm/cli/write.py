@@ -121,7 +121,7 @@ class Writer:
 
     def interact(self) -> list[dict[str, Any]]:
         """Asks for prompts until an empty line or the end of the input."""
-        rows = []
+        rows: list[dict[str, Any]] = []
         print("Type the opening of a text; an empty line ends.")
         while True:
             try:

@@ -68,8 +68,7 @@ def add_lora(
     policy.peft_config["default"].base_model_name_or_path = base_name
     # The embeddings are never trained; left to itself peft would look the base up on the hub to find
     # out, at every checkpoint.
-    save = partial(policy.save_pretrained, save_embedding_layers=False)
-    policy.save_pretrained = save  # type: ignore[method-assign]
+    policy.save_pretrained = partial(policy.save_pretrained, save_embedding_layers=False)
     return policy
 
 
