@@ -59,7 +59,6 @@ def test_quick_test_passes(tmp_path: Path) -> None:
     assert quick_test(tmp_path) == []
 
 
-@pytest.mark.slow
 def test_inference_takes_the_sketchs_model_option(tmp_path: Path) -> None:
     sys.path.insert(0, str(ROOT / "scripts"))
     try:

@@ -244,7 +244,8 @@ def test_only_keys_that_exist_are_named(name: str) -> None:
 @pytest.mark.parametrize("name", DOCS)
 def test_yaml_blocks_are_valid_configurations(name: str) -> None:
     for body in blocks(name, "yaml"):
-        parse_config(yaml.safe_load(body), name)
+        given = yaml.safe_load(body)
+        assert set(given) <= set(parse_config(given, name).model_dump())
 
 
 @pytest.mark.parametrize("name", [n for n in DOCS if "troubleshooting" in n])

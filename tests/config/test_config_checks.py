@@ -58,7 +58,9 @@ def test_keys_that_contradict_each_other(mapping, expected):
     ],
 )
 def test_keys_that_agree(mapping):
-    parse_config(mapping)
+    config = parse_config(mapping)
+    for section, keys in mapping.items():
+        assert {key: getattr(getattr(config, section), key) for key in keys} == keys
 
 
 @pytest.fixture
