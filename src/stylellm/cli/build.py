@@ -81,9 +81,7 @@ def style_dataset(config: Any, tokenizer: Any) -> Any:
 
     m, o, prepared = config.masking, config.objective, config.data.prepared_dir
     author = load_windows(prepared, "train")
-    general = (
-        load_windows(prepared, "general_train") if has_split(prepared, "general_train") else []
-    )
+    general = windows_of(prepared, "general_train")
     wants_general = o.general_ratio > 0 and o.general_beta > 0
     if wants_general and not len(general):
         print("general anchor: off, no general text was prepared (data.general_text)")
@@ -159,6 +157,33 @@ def build_policy(config: Any) -> Any:
         target_modules=lora.target_modules,
         use_rslora=lora.use_rslora,
     )
+
+
+def load_run(config: Any, folder: Path, base: str | None = None) -> tuple[Any, Any]:
+    """The trained policy of a run, on the accelerator if there is one, and its tokenizer."""
+    from stylellm.model.policy import load_policy
+
+    m = config.model
+    policy, tokenizer = load_policy(
+        folder,
+        base=base,
+        revision=m.revision,
+        dtype=m.dtype,
+        attn_implementation=m.attn_implementation,
+        load_in_4bit=m.load_in_4bit,
+    )
+    _to_device(policy)
+    return policy, tokenizer
+
+
+def _to_device(policy: Any) -> None:
+    """Moves a policy to the accelerator, if there is one."""
+    import torch
+
+    if torch.cuda.is_available() and not getattr(policy, "is_quantized", False):
+        policy.to("cuda")
+    elif torch.backends.mps.is_available():
+        policy.to("mps")
 
 
 def sampling(config: Any, **changes: Any) -> Any:

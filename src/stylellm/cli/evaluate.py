@@ -49,20 +49,15 @@ def evaluate_run(
     overrides: Any = (),
 ) -> dict[str, Any]:
     """The evaluate stage: loads a run, measures it, writes the report; returns the result."""
+    from stylellm.cli.build import load_run
     from stylellm.evaluation.report import write_report
     from stylellm.evaluation.suite import evaluate_policy
-    from stylellm.model.policy import load_policy
     from stylellm.training.callbacks import LOG_FILE
 
     config = run_config(folder, overrides)
     prepared = data or config.data.prepared_dir
     texts = load_texts(prepared)
-    m = config.model
-    policy, tokenizer = load_policy(
-        folder, base=base, revision=m.revision, dtype=m.dtype, attn_implementation=m.attn_implementation,
-        load_in_4bit=m.load_in_4bit,
-    )  # fmt: skip
-    to_device(policy)
+    policy, tokenizer = load_run(config, folder, base)
     settings = _settings(config, tokenizer, texts, quick)
     result = evaluate_policy(policy, tokenizer, texts, settings)
     result["provenance"] = _provenance(config, folder, prepared, settings, quick)
@@ -96,16 +91,6 @@ def load_texts(prepared: str) -> Any:
         general_test=windows_of(prepared, "general_test"),
         other_test=windows_of(prepared, "other_test"),
     )
-
-
-def to_device(policy: Any) -> None:
-    """Moves a policy to the accelerator, if there is one."""
-    import torch
-
-    if torch.cuda.is_available() and not getattr(policy, "is_quantized", False):
-        policy.to("cuda")
-    elif torch.backends.mps.is_available():
-        policy.to("mps")
 
 
 def _settings(config: Any, tokenizer: Any, texts: Any, quick: bool) -> Any:

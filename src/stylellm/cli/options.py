@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from stylellm.config import SKETCH_FLAGS
+from stylellm.config import SKETCH_FLAGS, flag_overrides
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -28,11 +28,7 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = Fa
 
 def overrides_of(args: argparse.Namespace) -> list[str]:
     """The overrides in the order in which they win: short flags, then --set."""
-    short = [
-        f"{key}={getattr(args, flag)}"
-        for flag, key in SKETCH_FLAGS.items()
-        if getattr(args, flag, None) is not None
-    ]
+    short = flag_overrides({flag: getattr(args, flag, None) for flag in SKETCH_FLAGS})
     return short + list(args.overrides)
 
 

@@ -97,9 +97,8 @@ class Writer:
         seed: int | None = None,
         beside_base: bool = True,
     ) -> None:
-        from stylellm.cli.build import sampling
-        from stylellm.cli.evaluate import run_config, to_device
-        from stylellm.model.policy import load_policy
+        from stylellm.cli.build import load_run, sampling
+        from stylellm.cli.evaluate import run_config
 
         config = run_config(folder)
         changes: dict[str, Any] = {"max_new_tokens": max_new_tokens, "top_p": top_p}
@@ -108,12 +107,7 @@ class Writer:
         self.sampling = sampling(config, **{k: v for k, v in changes.items() if v is not None})
         self.seed = config.generation.seed if seed is None else seed
         self.beside_base = beside_base
-        m = config.model
-        self.policy, self.tokenizer = load_policy(
-            folder, base=base, revision=m.revision, dtype=m.dtype, attn_implementation=m.attn_implementation,
-            load_in_4bit=m.load_in_4bit,
-        )  # fmt: skip
-        to_device(self.policy)
+        self.policy, self.tokenizer = load_run(config, folder, base)
 
     def write(self, prompts: list[str]) -> list[dict[str, Any]]:
         """Continues and prints each prompt."""
