@@ -100,11 +100,13 @@ class Batches:
 
 
 def loss_of(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Mean cross-entropy over the scored positions, bf16 products, fp32 softmax."""
+    """Mean cross-entropy over the scored positions, bf16 products, fp32 softmax.
+
+    Without the attention mask: padding stands at the right, where causal attention never looks, and the
+    kernel without a mask makes a step a third faster.
+    """
     with torch.autocast("cpu", torch.bfloat16):
-        hidden = model.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).last_hidden_state
+        hidden = model.model(input_ids=batch["input_ids"]).last_hidden_state
         scored = batch["labels"] >= 0
         logits = model.lm_head(hidden[scored])
     return torch.nn.functional.cross_entropy(logits.float(), batch["labels"][scored])
