@@ -62,5 +62,7 @@ def test_every_command_runs(tmp_path: Path, tiny_model_dir: Path) -> None:
         assert "Traceback" not in done.stderr and "Warning" not in done.stderr, (
             f"{line}\n{done.stderr}"
         )
+        control = [c for c in done.stdout + done.stderr if ord(c) < 32 and c != "\n"]
+        assert not control, f"{line} writes control characters into a log: {control[:5]}"
     for name in ("adapter_model.safetensors", "report.html"):
         assert (tmp_path / "output" / "wuxia_model" / name).is_file()

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from stylellm.cli.evaluate import evaluate_run
+    from stylellm.cli.show import print_result
     from stylellm.cli.write import Writer
 
     started = time.perf_counter()
@@ -31,14 +32,15 @@ def run(args: argparse.Namespace) -> int:
     _stage(1, "prepare and train")
     folder = _train(config)
     _stage(2, "evaluate")
-    result = evaluate_run(folder)
-    _stage(3, "write")
+    result, report = evaluate_run(folder)
+    _stage(3, "write: before (base) and after (policy)")
     Writer(folder, max_new_tokens=80).write(list(PROMPTS))
-    minutes = (time.perf_counter() - started) / 60
-    print(f"done in {minutes:.1f} minutes")
-    print(f"report:  {folder / 'report.html'}")
+    _stage(4, "what was measured")
+    print_result(result)
+    print(f"report:  {report}")
     print(f"more:    stylellm write {folder} --prompt 剑光一闪")
-    return 0 if result else 1
+    print(f"done in {(time.perf_counter() - started) / 60:.1f} minutes")
+    return 0
 
 
 def sample_folder() -> Path:

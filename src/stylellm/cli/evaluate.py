@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    evaluate_run(
+    from stylellm.cli.show import print_result
+
+    result, report = evaluate_run(
         Path(args.folder),
         data=args.data,
         output_dir=Path(args.output_dir) if args.output_dir else None,
@@ -36,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         base=args.model_name,
         overrides=args.overrides,
     )
+    print_result(result)
+    print(f"report: {report}")
     return 0
 
 
@@ -47,8 +51,12 @@ def evaluate_run(
     quick: bool = False,
     base: str | None = None,
     overrides: Any = (),
-) -> dict[str, Any]:
-    """The evaluate stage: loads a run, measures it, writes the report; returns the result."""
+) -> tuple[dict[str, Any], Path]:
+    """The evaluate stage: loads a run, measures it, writes the report.
+
+    Returns:
+        What ``evaluation.json`` holds, and the path of ``report.html``.
+    """
     from stylellm.cli.build import load_run
     from stylellm.evaluation.report import write_report
     from stylellm.evaluation.suite import evaluate_policy
@@ -63,9 +71,7 @@ def evaluate_run(
     result["provenance"] = _provenance(config, folder, prepared, settings, quick)
     log = folder / LOG_FILE
     report = write_report(result, output_dir or folder, training_log=log if log.is_file() else None)
-    print_result(result)
-    print(f"report: {report}")
-    return result
+    return result, report
 
 
 def run_config(folder: Path, overrides: Any = ()) -> Any:
@@ -148,54 +154,3 @@ def _provenance(
         "git_commit": git_commit(),
         "versions": versions(),
     }
-
-
-def print_result(result: dict[str, Any]) -> None:
-    """The tables of a result, as wide as a terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table(title="likelihood", title_justify="left")
-    for column in ("text", "model", "nats/token", "perplexity", "bits/character"):
-        table.add_column(column, justify="left" if column in ("text", "model") else "right")
-    for text in ("author", "general"):
-        for which, row in (result[text] or {}).items():
-            table.add_row(
-                text, which, f"{row['nll_per_token']:.4f}", f"{row['perplexity']:.2f}",
-                f"{row['bits_per_character']:.3f}",
-            )  # fmt: skip
-    console.print(table)
-    if result["drift_kl"] is not None:
-        console.print(f"drift KL on general text: {result['drift_kl']:.5f} nats/token")
-    if result.get("suffix_gain"):
-        gain = result["suffix_gain"]
-        console.print(
-            f"suffix gain: base {gain['base']['suffix_gain']:.3f}, "
-            f"policy {gain['policy']['suffix_gain']:.3f} nats/token"
-        )
-    console.print(_style_rows(result))
-
-
-def _style_rows(result: dict[str, Any]) -> Any:
-    from rich.table import Table
-
-    mark = " (small sample: mostly noise)" if result["small_sample"] else ""
-    caption = (
-        "JSD: function words against the author, lower is nearer; n-gram: share found in the author's "
-        "books; copy: longest run taken from them; n: characters"
-    )
-    table = Table(
-        title=f"style{mark}", title_justify="left", caption=caption, caption_justify="left"
-    )
-    orders = list(next(iter(result["ngram_overlap"].values())))
-    for column in ("row", "JSD", *(f"{n}-gram" for n in orders[1:4]), "rep-4", "copy", "n"):
-        table.add_column(column, justify="left" if column == "row" else "right")
-    for name, jsd in result["function_word_jsd"].items():
-        overlap = result["ngram_overlap"][name]
-        table.add_row(
-            name.replace("_", " "), f"{jsd:.4f}", *(f"{overlap[n]:.3f}" for n in orders[1:4]),
-            f"{result['rep_4'][name]:.3f}", str(result["longest_copy"][name]["length"]),
-            f"{result['num_characters'][name]:,}",
-        )  # fmt: skip
-    return table

@@ -198,6 +198,7 @@ def _announce(
 
 def _evaluate_only(args: argparse.Namespace) -> int:
     from stylellm.cli.evaluate import evaluate_run
+    from stylellm.cli.show import print_result
     from stylellm.errors import StyleLLMError
     from stylellm.training.run import find_run
 
@@ -209,5 +210,7 @@ def _evaluate_only(args: argparse.Namespace) -> int:
         )
     folder = find_run(Path(args.output_dir))
     args.output_dir = None
-    evaluate_run(folder, overrides=overrides_of(args))
+    result, report = evaluate_run(folder, overrides=overrides_of(args))
+    print_result(result)
+    print(f"report: {report}")
     return 0

@@ -128,6 +128,7 @@ class Writer:
         return rows
 
     def _one(self, prompt: str, turn: int) -> dict[str, Any]:
+        from stylellm.cli.show import print_row
         from stylellm.generation.sampler import generate
 
         # With one seed for all, the same draws would give different prompts the same words.
@@ -139,20 +140,6 @@ class Writer:
             )[0]  # fmt: skip
         print_row(row)
         return row
-
-
-def print_row(row: dict[str, Any]) -> None:
-    """A prompt with its continuations, side by side where there are two."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    names = [name for name in ("base", "policy") if name in row]
-    table = Table(show_lines=False, expand=True)
-    for name in names:
-        table.add_column(name, ratio=1, overflow="fold")
-    table.add_row(*(Text.assemble((row["prompt"], "bold"), row[name]) for name in names))
-    Console().print(table)
 
 
 def _save(rows: list[dict[str, Any]], path: Path) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from stylellm.errors import DataError
 from stylellm.masking.collate import Window, collate, encoder
@@ -21,6 +20,7 @@ from stylellm.masking.plan import MaskPlan, MaskSettings, plan_mask, window_rng
 from stylellm.model.policy import output_weight, policy_hidden
 from stylellm.model.reference import reference_hidden
 from stylellm.objective.chunked import style_alignment_loss
+from stylellm.progress import track
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _score(
     device = policy.get_input_embeddings().weight.device
     rows: list[np.ndarray] = []
     starts = range(0, len(examples), batch_size)
-    for start in tqdm(starts, desc=progress, disable=progress is None, unit="batch"):
+    for start in track(starts, progress, "batch"):
         batch = examples[start : start + batch_size]
         items = [
             {

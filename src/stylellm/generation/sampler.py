@@ -11,6 +11,7 @@ import torch
 
 from stylellm.errors import StyleLLMError
 from stylellm.model.reference import adapter_off
+from stylellm.progress import track
 
 
 @dataclass(frozen=True)
@@ -58,19 +59,17 @@ def generate(
         seed: the seed of the first batch; the following ones use the next seeds.
         use_adapter: False samples from the reference.
         batch_size: prompts drawn together.
-        progress: label of a progress bar; None shows none.
+        progress: name of the work in its progress bar; None shows none.
 
     Raises:
         StyleLLMError: a prompt leaves no room for new tokens.
     """
-    from tqdm import tqdm
-
     starts = range(0, len(prompts), batch_size)
     texts: list[str] = []
     was_training = policy.training
     policy.eval()
     with torch.random.fork_rng(), nullcontext() if use_adapter else adapter_off(policy):
-        for start in tqdm(starts, desc=progress, disable=progress is None, unit="batch"):
+        for start in track(starts, progress, "batch"):
             torch.manual_seed(seed + start)
             batch = prompts[start : start + batch_size]
             texts.extend(_generate_batch(policy, tokenizer, batch, sampling))
