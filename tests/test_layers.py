@@ -11,6 +11,7 @@ LAYERS = [
     "stylometry",
     "corpus",
     "masking",
+    "hub",
     "model",
     "objective",
     "training",
@@ -19,7 +20,7 @@ LAYERS = [
     "delivery",
     "cli",
 ]
-FREE = {"errors", "files", "config", "__init__", "__main__"}
+FREE = {"errors", "files", "progress", "config", "__init__", "__main__"}
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "stylellm"
 
 
