@@ -29,7 +29,15 @@ def run_script(*argv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("script", ["train.py", "scripts/inference.py", "scripts/setup_data.py"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "train.py",
+        "scripts/inference.py",
+        "scripts/setup_data.py",
+        "scripts/download_model.py",
+    ],
+)
 def test_help_of_the_sketchs_scripts(script: str) -> None:
     done = run_script(script, "--help")
     assert done.returncode == 0 and "example:" in done.stdout

@@ -27,6 +27,8 @@ READMES = ("README.md", "README.zh-CN.md")
 DOCS = (
     *READMES,
     "data/README.md",
+    "docs/download.md",
+    "docs/download.zh-CN.md",
     "docs/evaluation.md",
     "docs/method.md",
     "docs/sketch.md",
@@ -81,6 +83,8 @@ def argv_of(line: str) -> list[str]:
         return ["train", *words[2:]]
     if words[1] == "scripts/inference.py":
         return ["write", *script(words[1]).arguments(words[2:])]
+    if words[1] == "scripts/download_model.py":
+        return ["download", *words[2:]]
     assert words[1] == "scripts/setup_data.py", f"unknown script: {line}"
     return []
 

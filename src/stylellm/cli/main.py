@@ -22,6 +22,8 @@ COMMANDS = {
     "train": "train the style adapter",
     "evaluate": "measure style, likelihood, drift and copying; write report.html",
     "write": "continue prompts with base and policy",
+    "download": "bring a base model to this machine and verify it",
+    "doctor": "what this machine has, what is wrong with it, what fits on it",
     "demo": "the whole way on the embedded model and sample",
 }
 

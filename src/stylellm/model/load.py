@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from stylellm.errors import ModelError
+from stylellm.hub.record import find
 
 TINY_NAME = "stylellm-tiny"
 """The name of the embedded base model."""
 
 
-def model_location(name: str) -> str:
+def model_location(name: str, revision: str | None = None) -> str:
     """What transformers loads for ``name``: the embedded folder, a local folder, or a hub id.
+
+    An id that `stylellm download` brought, from whichever source, is its folder on this machine, so
+    that no network is asked. Any other id is left to transformers (HF_ENDPOINT, HF_HOME and
+    HF_HUB_OFFLINE are honoured there).
 
     Raises:
         ModelError: ``name`` looks like a path and is no folder, or is a folder without a model.
@@ -36,7 +41,7 @@ def model_location(name: str) -> str:
             "a folder with config.json, a hub id such as Qwen/Qwen2.5-7B, or stylellm-tiny",
             "Check model.model_name_or_path.",
         )
-    return name
+    return str(find(name, revision) or name)
 
 
 def first_line(error: Exception) -> str:
@@ -49,14 +54,14 @@ def _not_loaded(name: str, location: str, error: Exception) -> ModelError:
     reason = first_line(error)
     if Path(location).is_dir():
         return ModelError(
-            f"the model in the folder {name} cannot be loaded ({reason})",
+            f"the model in the folder {location} cannot be loaded ({reason})",
             "config.json, weights and tokenizer files as transformers saves them",
             "Copy or download the folder again: stylellm download --model ID",
         )
     return ModelError(
         f"the model {name} is neither a local folder nor could it be loaded from the hub ({reason})",
         "a folder with config.json, a reachable hub id such as Qwen/Qwen2.5-7B, or stylellm-tiny",
-        "Check the name and the network (HF_ENDPOINT=https://hf-mirror.com in China), "
+        f"Bring it first: stylellm download --model {name} (from China with --use-mirror); "
         "or use model_name_or_path: stylellm-tiny.",
     )
 
@@ -69,7 +74,7 @@ def load_tokenizer(name: str, *, revision: str | None = None) -> Any:
     """
     from transformers import AutoTokenizer
 
-    location = model_location(name)
+    location = model_location(name, revision)
     if Path(location).is_dir() and not any(
         (Path(location) / file).is_file()
         for file in ("tokenizer.json", "vocab.json", "tokenizer.model", "tokenizer_config.json")
@@ -127,7 +132,7 @@ def load_base(
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=kwargs["dtype"],
         )
-    location = model_location(name)
+    location = model_location(name, revision)
     try:
         model = AutoModelForCausalLM.from_pretrained(location, **kwargs)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
