@@ -13,7 +13,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from stylellm.corpus.read import find_books, read_book
+from stylellm.corpus.read import read_book
+from stylellm.corpus.sources import find_sources
 from stylellm.errors import DataError, StyleLLMError
 
 
@@ -36,9 +37,10 @@ def main(argv: list[str] | None = None) -> int:
 def setup(source: Path, target: Path, *, copy: bool) -> int:
     """Reads every book, copies the readable ones; 2 when none could be read."""
     good = 0
-    for path in find_books([source]):
+    found = find_sources([source])
+    for file in found.files:
         try:
-            book = read_book(path)
+            book = read_book(file)
         except DataError as error:
             print(f"skipped   {error}")
             continue
@@ -46,7 +48,9 @@ def setup(source: Path, target: Path, *, copy: bool) -> int:
         characters = sum(map(len, book.documents))
         print(f"{book.encoding:<10}{characters:>10,} characters  {book.title}")
         if copy:
-            copy_file(path, target / path.name)
+            copy_file(file.path, target / file.path.name)  # an archive once, however many its books
+    for skipped in found.skipped:
+        print(f"skipped   {skipped.name}: {skipped.reason}")
     if not good:
         print(f"setup_data: error: no readable book in {source}", file=sys.stderr)
         return 2

@@ -16,11 +16,16 @@ _SKY = ["月色如霜", "风雪正紧", "细雨如丝", "暮色四合", "残阳�
 
 
 def _paragraph(generator: random.Random) -> str:
+    """Numbers stand so close that no two paragraphs share a run of 30 characters."""
     choose = generator.choice
+
+    def number() -> str:
+        return "".join(generator.choices("零一二三四五六七八九", k=8))
+
     return (
-        f"{choose(_SKY)}，{choose(_WHO)}在{choose(_WHERE)}{choose(_DID)}，"
-        f"忽听得{choose(_WHO)}说道：“{choose(_SAID)}！”{choose(_WHO)}闻言{choose(_DID)}，"
-        f"一时间{choose(_WHERE)}静得出奇，只余第{generator.randrange(10**6)}声更鼓。"
+        f"{choose(_SKY)}，{choose(_WHO)}在{choose(_WHERE)}{choose(_DID)}，隔着{number()}步，"
+        f"忽听{choose(_WHO)}道：“{choose(_SAID)}！”{choose(_WHO)}与{number()}人{choose(_DID)}，"
+        f"一时间{choose(_WHERE)}静得出奇，只余第{number()}声更鼓。"
     )
 
 

@@ -30,6 +30,10 @@ def test_html() -> None:
     text = "<p>甲&nbsp;乙&amp;丙</p>1 < 2，a<b>粗</b><br/>末<!-- 注 -->"
     text += "<font color='red'>红</font>&#24515;"
     assert only("html", text) == "\n甲 乙&丙\n1 < 2，a粗\n末红心"
+    assert only("html", "甲&lt;br&gt;乙&amp;nbsp;丙&nbsp丁[b]戊[/b]") == "甲\n乙 丙 丁戊"
+    assert only("html", "甲\n　　document.write('x');\nvar a = 1;\n乙") == "甲\n\n\n乙"
+    prose = "他说 f(x); 是函数。[甲] a<b & c>d；&乙;"
+    assert only("html", prose) == prose
 
 
 @pytest.mark.parametrize(
@@ -72,6 +76,16 @@ def test_notes_and_their_markers() -> None:
     text = "猹(2)跑了。\n值年(3)到了。\n(1)本篇发表于某年。\n(2)猹：兽名。\n(3)值年：轮值。\n\n"
     text += "下一篇①。\n(1)甲事\n(2)乙事"
     assert only("notes", text) == "猹跑了。\n值年到了。\n\n下一篇。\n(1)甲事\n(2)乙事"
+
+
+def test_notes_of_every_form() -> None:
+    text = "甲[1]。乙【2】。丙（３）。丁〔注4〕。戊[注５]。己①庚⑵辛¹。"
+    assert only("notes", text) == "甲。乙。丙。丁。戊。己庚辛。"
+
+
+def test_numbers_in_brackets_that_are_no_notes() -> None:
+    text = "开宝八年(975)建塔。乾符二年(875)，他三十(30)岁。有三种：(1)失足；(2)被打；(3)自落。分为：①甲；②乙。"
+    assert only("notes", text) == text
 
 
 def test_separators() -> None:
@@ -257,6 +271,22 @@ def test_any_text_can_be_cleaned(text: str) -> None:
     [
         *("(" * 50_000, "<!--" * 5_000, "." * 100_000, "第一回" * 20_000, "a" * 100_000),
         "".join(f"第{number}回。" for number in range(1, 4000)),
+        *("第一回\n" * 9_000, "1\n" * 9_000, "w.w." * 6_000, "本 书 " * 6_000, "下载" * 6_000),
+        *(
+            "www" * 6_000,
+            "a@" * 6_000,
+            "网。" * 6_000,
+            "（网" * 6_000,
+            "目录\n" * 6_000,
+            "[1]" * 6_000,
+        ),
+        *(
+            "夜行录\n走\n" * 6_000,
+            "，" * 16_000,
+            "&lt;" * 6_000,
+            "书名：\n" * 6_000,
+            "完\n" * 6_000,
+        ),
     ],
 )
 def test_degenerate_texts_take_no_forever(text: str) -> None:
@@ -276,3 +306,10 @@ def test_real_novels_keep_their_chinese_characters(corpus_dir: Any) -> None:
         kept, before = (len(re.findall("[\u4e00-\u9fff]", t)) for t in (cleaned, text))
         assert 0 <= before - kept <= 60, path.name
         assert cleaned.count("\n\n") >= 80  # two around each of forty headings or more
+
+
+def test_powers_are_no_notes_where_no_note_is_numbered_one():
+    power = "能量等于质量乘光速²，占地三十米²。"
+    assert clean(power, script="keep").text == power
+    notes = "他去了¹，又来了²，终于走了³。"
+    assert clean(notes, script="keep").text == "他去了，又来了，终于走了。"

@@ -15,7 +15,8 @@ from types import ModuleType
 import pytest
 
 from stylellm.corpus.clean import Cleaned, clean
-from stylellm.corpus.read import Book, find_books, read_book
+from stylellm.corpus.read import Book, read_book
+from stylellm.corpus.sources import find_sources
 from stylellm.corpus.split import chapters
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -129,7 +130,7 @@ def test_every_address_is_reserved() -> None:
 
 
 def test_author_folder_holds_the_three_works() -> None:
-    found = [read_book(path).title for path in find_books([DEMO / "author"])]
+    found = [read_book(path).title for path in find_sources([DEMO / "author"]).files]
     assert sorted(found) == sorted(AUTHOR_WORKS)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,6 +68,70 @@ def test_a_replacement_character_in_the_file_itself_is_no_damage() -> None:
 def test_margin_tells_a_guess_from_a_certainty() -> None:
     assert decode(SIMPLIFIED.encode("utf-8")).margin == 1.0
     assert 0.3 < decode(SIMPLIFIED.encode("gbk")).margin < 1.0
+
+
+def test_every_guess_says_how_sure_it_is() -> None:
+    for encoding, text in (("hz", SIMPLIFIED), ("big5", TRADITIONAL), ("utf-16-le", SIMPLIFIED)):
+        assert decode(text.encode(encoding)).margin > 0.3
+    assert decode("他".encode("gbk")).margin < 0.9
+
+
+def test_chinese_behind_a_long_english_page_is_found() -> None:
+    data = b"Project Gutenberg license. " * 4000 + SIMPLIFIED.encode("gb18030")
+    decoded = decode(data)
+    assert (decoded.encoding, decoded.text[-30:]) == ("gb18030", SIMPLIFIED[-30:])
+
+
+def test_signs_of_windows_and_of_hong_kong_tell_the_two_big5_apart() -> None:
+    assert decode((TRADITIONAL + "好～好").encode("cp950")).text.endswith("好～好")
+    assert decode((TRADITIONAL + "㗎啲咗嘢").encode("big5hkscs")).text.endswith("㗎啲咗嘢")
+
+
+def test_twenty_damaged_bytes_are_read_and_many_more_are_not() -> None:
+    data = bytearray(SIMPLIFIED.encode("utf-8"))
+    for at in range(0, 20 * 60, 60):
+        data[at] = 0xFF  # a first byte: two others of its character are lost with it
+    decoded = decode(bytes(data))
+    assert decoded.replacements == 20
+    offsets = [damage.offset for damage in decoded.damage]  # of the characters' first bytes
+    assert all(0 <= at - offset < 3 for at, offset in zip(range(0, 1200, 60), offsets, strict=True))
+    data[1202] = data[1262] = data[1322] = 0xFF
+    with pytest.raises(DataError, match=r"too damaged.*accept_damaged"):
+        decode(bytes(data))
+    assert decode(bytes(data), accept_damaged=True).replacements > 20
+
+
+@pytest.mark.parametrize(("encoding", "text"), MATRIX)
+def test_twenty_random_bytes_leave_a_text_readable(encoding: str, text: str) -> None:
+    chance = random.Random(encoding)
+    for _ in range(4):
+        data = bytearray(text.encode(encoding))
+        for at in chance.sample(range(4, len(data)), 20):
+            data[at] = chance.randrange(256)
+        decoded = decode(bytes(data))
+        assert decoded.replacements <= 20
+        assert len(decoded.text) > 0.9 * len(text)
+
+
+def test_a_share_below_a_thousandth_is_read_in_a_long_text() -> None:
+    data = bytearray((SIMPLIFIED * 60).encode("gb18030"))
+    for at in range(1000, 1000 + 30 * 1500, 1500):
+        data[at] = 0xFF
+    assert 25 <= decode(bytes(data)).replacements <= 60
+
+
+def test_other_languages_in_damaged_utf8_stay_utf8() -> None:
+    data = bytearray(("Жили-были старик со старухой у самого синего моря. " * 20).encode("utf-8"))
+    data[101] = 0xFF
+    decoded = decode(bytes(data))
+    assert (decoded.encoding, decoded.replacements) == ("utf-8", 1)
+
+
+def test_noise_is_no_text_even_where_damage_is_accepted() -> None:
+    noise = random.Random(1).randbytes(5000)
+    for accept in (False, True):
+        with pytest.raises(DataError, match="not a text file"):
+            decode(noise, accept_damaged=accept)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylellm.corpus.headings import (
+    heading_key,
     inline_headings,
     is_heading_line,
     looks_like_title,
@@ -16,6 +17,14 @@ from stylellm.corpus.headings import (
     ("numeral", "number"),
     [
         *(("一", 1), ("十", 10), ("十二", 12), ("廿四", 24), ("一百零八", 108), ("一百二十", 120)),
+        *(
+            ("卅六", 36),
+            ("一百廿", 120),
+            ("〇七", 7),
+            ("壹佰贰拾", 120),
+            ("四十两", 42),
+            ("２０", 20),
+        ),
         *(("一千零一", 1001), ("一○八", 108), ("三三", 33), ("12", 12), ("３", 3), ("两百", 200)),
     ],
 )
@@ -53,6 +62,29 @@ def test_numerals_round_trip(number: int) -> None:
         ),
         *("番外一 旧事", "【第二章】", "卷三 江湖", "后记", "第五章夜奔"),
         "第二十二回　　横海郡柴进留宾　景阳冈武松打虎",
+        *(
+            "第卅六回 夜渡",
+            "第〇七章",
+            "第两百章 雪",
+            "第壹卷",
+            "第五集 剑",
+            "第二部 断雁",
+            "第三篇",
+        ),
+        *("第12-13章 合章", "第十二、十三回 夜话", "Chapter 12 Snow", "上卷", "中部 江湖"),
+        *(
+            "第三夜",
+            "第四话 灯",
+            "尾声",
+            "番外（二）",
+            "附录一",
+            "序章",
+            "引子",
+            "跋",
+            "终章",
+            "外传",
+        ),
+        *("第五回谁是英雄？", "第３节", "第十二回"),
     ],
 )
 def test_heading_lines(line: str) -> None:
@@ -63,11 +95,35 @@ def test_heading_lines(line: str) -> None:
     "line",
     [
         *("第三回合，两人已斗了数十招。", "第一回见他，还是三年之前的事。", "跋涉千里"),
+        *(
+            "第三夜他没有来",
+            "第一集我看完了！",
+            "第二部手机响了！",
+            "上卷他已读过",
+            "序曲响起来的时候",
+        ),
+        *("第三节课他睡着了…", "“第三章”", "第一部说“走罢”"),
         *("", "他说：第三章写得最好。", "第二日清晨，众人起身。", "序幕刚刚拉开，众人便都散了。"),
     ],
 )
 def test_lines_that_are_no_headings(line: str) -> None:
     assert not is_heading_line(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        *(
+            ("第三回 夜渡", "回3"),
+            ("第３回", "回3"),
+            ("卷十二 江湖", "卷12"),
+            ("Chapter 7 a", "chapter7"),
+        ),
+        *(("第一節", "节1"), ("上卷", "上卷"), ("楔子", ""), ("他走了", "")),
+    ],
+)
+def test_keys_of_headings(line: str, key: str) -> None:
+    assert heading_key(line) == key
 
 
 def test_titles_without_numbers() -> None:
@@ -97,6 +153,15 @@ def test_headings_run_into_the_text_are_found_and_mentions_are_not() -> None:
         "老道人說破前緣",
         "雪中送炭",
     ]
+
+
+def test_titles_between_blanks() -> None:
+    body = "他走了过来，看着她。众人大笑，谁也不说话。" * 6
+    text = "".join(f"第{n}章 夜渡寒江 {body}" for n in "一二三")
+    titles = [text[found.title_start : found.end] for found in inline_headings(text)]
+    assert titles == [" 夜渡寒江"] * 3
+    text = "".join(f"第{n}节 {body}" for n in "一二三")
+    assert [found.number for found in inline_headings(text)] == [1, 2, 3]
 
 
 def test_two_mentions_make_no_chapters() -> None:

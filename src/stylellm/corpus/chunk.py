@@ -44,6 +44,18 @@ def sentences(text: str) -> list[str]:
     return [match[0] for match in _SENTENCE.finditer(text) if match[0]]
 
 
+def sentence_ends(text: str) -> list[int]:
+    """Where the sentences of `sentences` end; the last is the text's end."""
+    ends = [match.end() for match in _SENTENCE.finditer(text)]
+    return ends[:-1] if len(ends) > 1 and ends[-1] == ends[-2] else ends if text else []
+
+
+def clause_ends(text: str) -> list[int]:
+    """Where the clauses of a sentence end; the last is its end."""
+    ends = [match.end() for match in _CLAUSE.finditer(text)]
+    return ends[:-1] if len(ends) > 1 and ends[-1] == ends[-2] else ends
+
+
 def token_counter(tokenizer: Any) -> TokenCounter:
     """A counter of tokens through a transformers tokenizer, a batch at a time."""
 
@@ -94,7 +106,7 @@ def cut_windows(
         return []
     budget = max_length - reserve - 1
     pieces = _fitting_pieces(text, count_tokens, budget)
-    groups = _fill([count for _, count in pieces], budget)
+    groups = fill([count for _, count in pieces], budget)
     texts = ["".join(piece for piece, _ in pieces[start:end]) for start, end in groups]
     windows = _verified(texts, count_tokens, budget)
     if ends_document:
@@ -122,7 +134,7 @@ def _halve(text: str, count_tokens: TokenCounter, budget: int) -> list[tuple[str
     if size <= budget:
         return [(text, size)]
     middle = len(text) // 2
-    while middle < len(text) and _belongs_to_previous(text[middle]):
+    while middle < len(text) and belongs_to_previous(text[middle]):
         middle += 1
     if middle in (0, len(text)):
         middle = len(text) // 2
@@ -135,11 +147,12 @@ def _halve(text: str, count_tokens: TokenCounter, budget: int) -> list[tuple[str
     return _halve(text[:middle], count_tokens, budget) + _halve(text[middle:], count_tokens, budget)
 
 
-def _belongs_to_previous(char: str) -> bool:
+def belongs_to_previous(char: str) -> bool:
+    """Whether a character is a mark on the one before it (an accent, a variation selector)."""
     return unicodedata.combining(char) != 0 or "\ufe00" <= char <= "\ufe0f"
 
 
-def _fill(counts: list[int], budget: int) -> list[tuple[int, int]]:
+def fill(counts: list[int], budget: int) -> list[tuple[int, int]]:
     """Group pieces greedily into ranges [start, end) that fit the budget, the tail balanced."""
     groups: list[tuple[int, int]] = []
     start = total = 0

@@ -7,9 +7,14 @@ unseen: characters in - removed + added = characters out, checked on every call.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from stylellm.corpus.drops import drop_edits
+from stylellm.corpus.modern import MODES, Found, load_words
+from stylellm.corpus.pairs import differing
 from stylellm.corpus.rules import RULES, Edit
 from stylellm.corpus.script import convert
 from stylellm.errors import DataError
@@ -41,11 +46,21 @@ class Removed:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A clean text, and what each rule did on the way; `characters_in` is the length before."""
+    """A clean text, and what each rule did on the way; `characters_in` is the length before.
+
+    Attributes:
+        modern: modern words and in how many places each was found (and, in the modes "sentence"
+            and "paragraph", dropped: the rule "modern" of `removed` shows what went).
+        modern_examples: for each word a few places, with context.
+        modern_protected: places where a listed word stands in an old meaning, not counted.
+    """
 
     text: str
     removed: list[Removed]
     characters_in: int
+    modern: Counter[str] = field(default_factory=Counter)
+    modern_examples: dict[str, list[str]] = field(default_factory=dict)
+    modern_protected: Counter[str] = field(default_factory=Counter)
 
     def kept(self) -> int:
         """Characters of the source that are still there, as they were or changed one for one."""
@@ -81,6 +96,8 @@ def clean(
     rules: str | Iterable[str] = "all",
     script: str = "simplified",
     title: str | None = None,
+    modern_words: str = "count",
+    modern_word_list: str | Path | None = None,
 ) -> Cleaned:
     """Clean a text and convert its script.
 
@@ -92,22 +109,46 @@ def clean(
         rules: "all", or the names of the rules to apply.
         script: "simplified", "traditional" or "keep".
         title: the book's title if known, to recognise where it is repeated.
+        modern_words: "count" (leave them in), "sentence" or "paragraph" (drop those that hold one),
+            "off".
+        modern_word_list: a list to use in place of the shipped one (see `corpus.modern`).
 
     Raises:
-        DataError: an unknown rule or script.
+        DataError: an unknown rule, script or mode; a word list that cannot be used.
     """
     original = len(text)
     report = []
     for name in rule_names(rules):
-        text, removed = _apply(name, text, RULES[name].find(text, title or ""))
+        edits = RULES[name].find(text, title or "")
+        if RULES[name].counts:
+            report.append(_count(name, text, edits))
+            continue
+        text, removed = _apply(name, text, edits)
         report.append(removed)
     converted = convert(text, script)
     if script != "keep":
         report.append(_script_change(text, converted))
-    cleaned = Cleaned(converted, report, original)
-    if cleaned.kept() + cleaned.added() != len(converted):
+    text, found, dropped = _modern(converted, modern_words, modern_word_list)
+    report += dropped
+    cleaned = Cleaned(text, report, original, found.places, found.examples, found.protected)
+    if cleaned.kept() + cleaned.added() != len(text):
         raise AssertionError("cleaning lost count of characters")
     return cleaned
+
+
+def _modern(text: str, mode: str, path: str | Path | None) -> tuple[str, Found, list[Removed]]:
+    """Count the modern words and, in the dropping modes, drop what holds them."""
+    if mode not in MODES:
+        raise DataError(
+            f"modern_words is {mode!r}", f"one of {', '.join(MODES)}", "Change data.modern_words."
+        )
+    if mode == "off":
+        return text, Found(), []
+    found = load_words(path).find(text)
+    if mode == "count":
+        return text, found, []
+    text, removed = _apply("modern", text, drop_edits(text, found.spans, mode))
+    return text, found, [removed]
 
 
 def _apply(name: str, text: str, edits: Sequence[Edit]) -> tuple[str, Removed]:
@@ -122,13 +163,28 @@ def _apply(name: str, text: str, edits: Sequence[Edit]) -> tuple[str, Removed]:
         pieces += [text[position:start], new]
         position = end
         count += 1
-        removed += max(0, len(old) - len(new))
-        added += max(0, len(new) - len(old))
-        changed += sum(a != b for a, b in zip(old, new, strict=False))
+        longer = len(old) - len(new)
+        removed += longer if longer > 0 else 0
+        added -= longer if longer < 0 else 0
+        if old and new:
+            changed += 1 if len(old) == 1 == len(new) else _changed(old, new)
         if len(examples) < _EXAMPLES:
             examples.append(_example(text, start, end, new))
     pieces.append(text[position:])
     return "".join(pieces), Removed(name, count, examples, removed, added, changed)
+
+
+def _changed(old: str, new: str) -> int:
+    return sum(a != b for a, b in zip(old, new, strict=False))
+
+
+def _count(name: str, text: str, places: Sequence[Edit]) -> Removed:
+    """What a rule that changes nothing has found."""
+    examples = [
+        (around := text[max(0, start - _CONTEXT) : end + _CONTEXT], around)
+        for start, end, _ in places[:_EXAMPLES]
+    ]
+    return Removed(name, len(places), examples)
 
 
 def _example(text: str, start: int, end: int, new: str) -> tuple[str, str]:
@@ -141,18 +197,18 @@ def _shorten(text: str, limit: int = 60) -> str:
 
 
 def _script_change(before: str, after: str) -> Removed:
-    differing = [i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b]
+    places = differing(before, after)
     examples = []
-    for index in differing[:_EXAMPLES] if len(before) == len(after) else []:
+    for index in places[:_EXAMPLES] if len(before) == len(after) else []:
         span = slice(max(0, index - 6), index + 7)
         examples.append((before[span], after[span]))
     return Removed(
         "script",
-        len(differing),
+        len(places),
         examples,
         removed=max(0, len(before) - len(after)),
         added=max(0, len(after) - len(before)),
-        changed=len(differing),
+        changed=len(places),
     )
 
 

@@ -1,43 +1,65 @@
 """Which encoding is this text in?
 
-Chinese novels circulate in UTF-8, UTF-16, the GB family and the Big5 family, mostly without a mark
-that says which. UTF-8 gives itself away; the others are tried, and the decoding that looks most
-like Chinese wins: the few hundred characters below make up 60% of any Chinese prose, while text
-read in the wrong encoding consists of rare characters.
+Chinese novels circulate in UTF-8, UTF-16, the GB family, the Big5 family and HZ, mostly without a
+mark that says which. UTF-8 gives itself away; the others are tried on a sample, and the decoding
+that looks most like Chinese wins. The whole file is then decoded once, and only where it holds
+damage more slowly.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from stylellm.corpus import mojibake
+from stylellm.corpus.hz import decode_hz
+from stylellm.corpus.plausibility import FREQUENT, plausibility, weights
+from stylellm.corpus.repair import Repaired, decode_utf8, decode_wide
 from stylellm.errors import DataError
 
-# The 260 most frequent characters of simplified and of traditional prose, united.
-FREQUENT = frozenset(
-    "的一是不了人在有来道大中我上年他之这也以得为个说下去和到子出里而时日自那要于见地家只文生國可国此"
-    "就所都将小后然便如前其三成多看行们作二公又主但事你十起者着用天与為面因两马月分军本学无同知山过名方"
-    "等好却还先正西王心明头民被相江已当使回至外宋法教能及高些部太会何四今世路第南入么做李北城手定意新州"
-    "把由对後士进没并且立发书位於门身政兵五代想长打最官安力众现开命斯海物老或平金原全从听女德即张东夫理"
-    "叫水走口加话重通经死言時府样实处字武建學帝酒常问义利儿几特白各非次合内取直间美信向己朝期古化很會曾"
-    "市未林再动宗杀少点性與种报清度住來個說這見著兩無將頭過兒裡門還們問曰麼聽話卻爺當笑才進玉沒甚娘若寶"
-    "處馬聲坐請眾姐從開幾吃張怎親房書花弟往罷師必真邊兄情乃長內倒送父母間軍早喜放東錢氣敢連忙百故夜令拿"
-    "難婦點神對呢別應氏亦風樣裏發哥聞望雲銀八尚半報"
-)
-_PUNCTUATION = frozenset("，。：；？！、“”‘’「」『』《》（）…—·　")
+__all__ = ["FREQUENT", "Damage", "Decoded", "decode", "plausibility"]
+
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_HIGH = re.compile(rb"[\x80-\xff]")
 _BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig", "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32", "utf-32-le"),
+    (codecs.BOM_UTF16_LE, "utf-16", "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16", "utf-16-be"),
 )
-_SAMPLE_BYTES = 1 << 16
+_BIG5 = ("big5hkscs", "cp950")
+_CANDIDATES = ("utf-8", "utf-16-le", "utf-16-be", "gb18030", *_BIG5)
+_SAMPLE_FIRST = 1 << 12
+_SAMPLE_HEAD = 1 << 14
+_SAMPLE_MORE = 1 << 13
+_SHORT = 200
+_SLICE = 128
+_MISREAD = 0.2
+_NEARLY = 0.8
+_FEW = 8
+_CLEAR = 0.5
 MAX_DAMAGED = 20
 MAX_DAMAGED_SHARE = 0.001
+MAX_LOCATED = 20
+_EXPECTED = "plain text in UTF-8, UTF-16, GB18030, Big5 or HZ"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A place that could not be decoded.
+
+    Attributes:
+        offset: the first damaged byte in the file, from 0 (where mojibake was undone: in the bytes
+            the text had before).
+        line: the line it is on, from 1.
+        context: the text around it, each lost character as U+FFFD.
+    """
+
+    offset: int
+    line: int
+    context: str
 
 
 @dataclass(frozen=True)
@@ -47,145 +69,223 @@ class Decoded:
     Attributes:
         text: the decoded characters, byte order mark removed.
         encoding: the Python codec that read it.
-        replacements: damaged places, each now one U+FFFD; a character cut by the end of the data is
-            left out and not counted.
+        replacements: characters lost to damage, each now one U+FFFD; a character cut by the end of
+            the data is left out and not counted.
         margin: how far ahead of the second-best encoding it was, as plausibility per character
             (about 0.7 for ordinary prose; below 0.2 is doubtful). 1.0 where no guess was needed.
+        damage: where the first 20 damaged places are.
+        mojibake: what was undone, such as "utf-8 read as gb18030"; else "".
     """
 
     text: str
     encoding: str
     replacements: int
     margin: float = 1.0
+    damage: tuple[Damage, ...] = ()
+    mojibake: str = ""
 
 
-def decode(data: bytes, name: str = "the text") -> Decoded:
+def decode(data: bytes, name: str = "the text", *, accept_damaged: bool = False) -> Decoded:
     """Decode bytes of unknown encoding.
 
     Args:
         data: the whole file.
         name: what to call it in an error.
+        accept_damaged: read it however many damaged bytes it holds.
 
     Raises:
-        DataError: nothing in it, not text, or more than 20 damaged places that are above 0.1%.
+        DataError: nothing in it, not text, or (unless `accept_damaged`) more than 20 damaged bytes
+            that are above 0.1%.
     """
-    if not data.strip():
+    if not data or data.isspace():
         raise DataError(f"{name} is empty", "a file with text in it")
-    decoded = _decode_marked(data) or _decode_utf8(data) or _decode_guessed(data)
-    _check_is_text(decoded, name)
+    limit = None if accept_damaged else max(MAX_DAMAGED, int(MAX_DAMAGED_SHARE * len(data)))
+    decoded, whole = _decode_marked(data, limit) or _decode_utf8(data) or _guess(data, limit, name)
+    if whole and decoded.encoding.startswith("utf"):
+        decoded, whole = _undo_mojibake(decoded, limit)
+    _check_is_text(decoded, name, whole)
     return decoded
 
 
-def _decode_marked(data: bytes) -> Decoded | None:
+def _decode_marked(data: bytes, limit: int | None) -> tuple[Decoded, bool] | None:
     """Text that begins with a byte order mark."""
-    for bom, encoding in _BOMS:
+    for bom, encoding, codec in _BOMS:
         if data.startswith(bom):
-            text, damaged = _decode_as(data, encoding)
-            return Decoded(text, encoding, damaged)
+            found = _decode_as(data[len(bom) :], codec, limit)
+            found.places = [(offset + len(bom), index) for offset, index in found.places]
+            return _decoded(found, encoding, 1.0)
     return None
 
 
-def _decode_utf8(data: bytes) -> Decoded | None:
+def _decode_utf8(data: bytes) -> tuple[Decoded, bool] | None:
     """Valid UTF-8, apart from a character cut by the end; None when it holds anything else."""
     try:
-        text = codecs.getincrementaldecoder("utf-8")("strict").decode(data)
+        text, _ = codecs.utf_8_decode(data, "strict", False)
     except UnicodeDecodeError:
         return None
-    if b"\x00" in data or (data.isascii() and b"~{" in data):  # perhaps UTF-16, perhaps HZ
+    if b"\x00" in data or (
+        data.isascii() and (b"~{" in data or b"~}" in data)
+    ):  # perhaps UTF-16, perhaps HZ
         return None
-    return Decoded(text, "utf-8", 0)
+    return Decoded(text, "utf-8", 0), True
 
 
-def _decode_guessed(data: bytes) -> Decoded:
-    """Try each encoding on a sample and keep the most plausible."""
-    sample = data[:_SAMPLE_BYTES]
-    names = ["utf-8", "utf-16-le", "utf-16-be", "gb18030", "big5hkscs", "cp950"]
-    if data.isascii():
-        names.append("hz")
-    scores = {name: plausibility(_decode_as(sample, name)[0]) for name in names}
-    ranked = sorted(
-        names, key=lambda name: -scores[name]
-    )  # stable: big5hkscs before its twin cp950
-    best = ranked[0]
-    family = {"big5hkscs", "cp950"} if best in ("big5hkscs", "cp950") else {best}
-    second = next(name for name in ranked if name not in family)
-    text, damaged = _decode_as(data, best)
-    return Decoded(text, best, damaged, round(scores[best] - scores[second], 3))
+def _guess(data: bytes, limit: int | None, name: str) -> tuple[Decoded, bool]:
+    """Try each encoding on a sample and decode with the most plausible."""
+    share = _share_of_utf8(data)
+    if share > _NEARLY:
+        return _decoded(decode_utf8(data, limit), "utf-8", round(share, 3))
+    scores = _scores(data)
+    best = max(scores, key=lambda codec: scores[codec])  # of twins, the first
+    if scores[best] < 0 and len(data) >= _SHORT:
+        raise DataError(f"{name} is not a text file in any encoding tried", _EXPECTED,
+                        "Save it again as UTF-8, or leave it out.")  # fmt: skip
+    if best in _BIG5:
+        best = _big5_codec(data)
+    found = _decode_as(data, best, limit)
+    family: tuple[str, ...] = _BIG5 if best in _BIG5 else (best,)
+    second = max(score for codec, score in scores.items() if codec not in family)
+    second = min(second, 0.0) if best == "hz" else second  # of ASCII, all of it plausible
+    return _decoded(found, best, round(scores[best] - second, 3))
 
 
-def _decode_as(data: bytes, encoding: str) -> tuple[str, int]:
-    """The text, and the number of damaged places. A cut last character is dropped."""
-    decoder = codecs.getincrementaldecoder(encoding)("replace")
-    text = decoder.decode(data, final=False)
-    damaged = text.count("\ufffd")
-    if damaged and encoding not in ("hz", "big5hkscs", "cp950"):  # some may have stood in the file
-        mark = "\ufffd".encode(
-            "utf-16-le" if encoding == "utf-16" else encoding.removesuffix("-sig")
-        )
-        damaged = max(0, damaged - data.count(mark))
-    return text.removeprefix("\ufeff"), damaged
+def _share_of_utf8(data: bytes) -> float:
+    """The share of valid characters where a text has characters that are not ASCII; 0 if unsure.
 
-
-def plausibility(text: str) -> float:
-    """How much the text looks like Chinese (or ASCII) prose: mean weight of its characters.
-
-    Between about -3 (nothing decoded) and 1; ordinary prose lies at 0.6 to 0.8.
+    Text in another encoding has next to none, whatever language it is in.
     """
-    if not text:
-        return -3.0
-    counts = Counter(text)
-    return sum(_weight(char) * count for char, count in counts.items()) / len(text)
+    high = _HIGH.search(data)
+    if high is None or b"\x00" in data:
+        return 0.0
+    sample = data[high.start() : high.start() + _SAMPLE_FIRST]
+    found = decode_utf8(sample, limit=len(sample) // 12)
+    valid = sum(char > "\x7f" for char in found.text) - found.lost
+    return valid / (valid + found.lost) if found.complete and valid >= _FEW else 0.0
 
 
-@lru_cache(maxsize=65536)
-def _weight(char: str) -> float:
-    if char in FREQUENT or char in _PUNCTUATION:
-        return 1.0
-    code = ord(char)
-    if code < 0x80:
-        return 0.5 if char.isprintable() or char in "\t\n\r" else -2.0
-    if char == "\ufffd":
-        return -3.0
-    if 0xE000 <= code < 0xF900 or 0xD800 <= code < 0xE000 or code >= 0xF0000:
-        return -2.0
-    if 0x4E00 <= code < 0xA000:
-        return 0.2 if _is_common(char) else -0.4
-    if 0xFF01 <= code < 0xFF5F:
-        return 0.3
-    if 0x3041 <= code < 0x3100:  # kana: rare, but more at home here than the rest
-        return -0.3
-    return -0.4
+def _scores(data: bytes) -> dict[str, float]:
+    """The plausibility of a sample in each encoding; a small sample where that is clear enough."""
+    scores = _scores_of([data[:_SAMPLE_FIRST]])
+    best, *others = sorted(
+        (score for codec, score in scores.items() if codec != "cp950"), reverse=True
+    )
+    if best < _CLEAR or best - others[0] < _CLEAR / 2:
+        scores = _scores_of(_sample(data))
+    if max(scores.values()) < _CLEAR:  # damage may have shifted parts of the sample
+        sample = data[:_SAMPLE_MORE]
+        slices = [sample[at : at + _SLICE] for at in range(0, len(sample), _SLICE)]
+        scores |= {codec: _score(slices, codec) for codec in _CANDIDATES}
+    return scores
 
 
-def _is_common(char: str) -> bool:
-    """In GB 2312 or in the first (frequent) level of Big5."""
-    try:
-        char.encode("gb2312")
-        return True
-    except UnicodeEncodeError:
-        pass
-    try:
-        return char.encode("big5")[0] <= 0xC6
-    except UnicodeEncodeError:
-        return False
+def _scores_of(pieces: Sequence[bytes]) -> dict[str, float]:
+    scores = {codec: _score(pieces, codec) for codec in _CANDIDATES}
+    if b"~{" in pieces[0] or b"~}" in pieces[0]:  # seven bits, apart from damage
+        sample = pieces[0][:_SAMPLE_MORE]
+        if len(_HIGH.findall(sample)) <= len(sample) // 50:
+            scores["hz"] = plausibility(decode_hz(sample).text)
+    return scores
 
 
-def _check_is_text(decoded: Decoded, name: str) -> None:
+def _score(pieces: Sequence[bytes], codec: str) -> float:
+    """Mean weight over all pieces; any of them may begin in the middle of a character."""
+    total, count = 0.0, 0
+    for piece in pieces:
+        found = weights(_read(piece, codec))
+        if codec != "utf-8" and len(found) and found.mean() < _MISREAD:
+            shifted = weights(_read(piece[1:], codec))
+            found = shifted if len(shifted) and shifted.mean() > found.mean() else found
+        total, count = total + float(found.sum()), count + len(found)
+    return total / count if count else -3.0
+
+
+def _read(piece: bytes, codec: str) -> str:
+    return codecs.getincrementaldecoder(codec)("replace").decode(piece)
+
+
+def _sample(data: bytes) -> list[bytes]:
+    """The start, the middle, and where the first bytes stand that are not ASCII."""
+    if len(data) <= _SAMPLE_HEAD + 2 * _SAMPLE_MORE:
+        return [data]
+    high = _HIGH.search(data)
+    starts = [len(data) // 4 * 2, high.start() if high else 0]
+    return [data[:_SAMPLE_HEAD], *(data[at : at + _SAMPLE_MORE] for at in starts)]
+
+
+def _big5_codec(data: bytes) -> str:
+    """Big5 with the characters of Hong Kong, or with those of Windows; the former in doubt."""
+    texts = {codec: data.decode(codec, "replace") for codec in _BIG5}
+    if texts["big5hkscs"] == texts["cp950"]:
+        return "big5hkscs"
+    return max(_BIG5, key=lambda codec: plausibility(texts[codec]))
+
+
+def _decode_as(data: bytes, codec: str, limit: int | None) -> Repaired:
+    """The whole text. A cut last character is dropped."""
+    if codec == "utf-8":
+        return decode_utf8(data, limit)
+    if codec == "hz":
+        return decode_hz(data, limit)
+    if codec == "utf-32-le":
+        text = codecs.getincrementaldecoder(codec)("replace").decode(data)
+        places = [(4 * hit.start(), hit.start()) for hit in re.finditer("\ufffd", text)]
+        return Repaired(text, places, len(places))
+    return decode_wide(data, codec, limit)
+
+
+def _decoded(found: Repaired, encoding: str, margin: float) -> tuple[Decoded, bool]:
+    text = found.text.removeprefix("\ufeff")
+    gone = len(found.text) - len(text)
+    places = [(offset, index - gone) for offset, index in found.places[:MAX_LOCATED]]
+    decoded = Decoded(text, encoding, found.lost, margin, _located(text, places))
+    return decoded, found.complete
+
+
+def _located(text: str, places: Sequence[tuple[int, int]]) -> tuple[Damage, ...]:
+    located = []
+    line, at = 1, 0
+    for offset, index in places:
+        breaks = [text.count(sign, at, index) for sign in ("\n", "\r", "\r\n")]
+        line, at = line + breaks[0] + breaks[1] - breaks[2], index
+        context = " ".join(text[max(0, index - 12) : index + 13].split())
+        located.append(Damage(offset, line, context))
+    return tuple(located)
+
+
+def _undo_mojibake(decoded: Decoded, limit: int | None) -> tuple[Decoded, bool]:
+    """The text as it was before it was misread; unchanged where that is not certain."""
+    if not mojibake.looks_garbled(decoded.text):
+        return decoded, True
+    for misread, data in mojibake.former_bytes(decoded.text):
+        scores = _scores(data)
+        best = "utf-8" if misread == "gb18030" else max(scores, key=lambda codec: scores[codec])
+        found = _decode_as(data, best, None)
+        if mojibake.is_certain(decoded.text, found.text, found.lost):
+            whole = limit is None or found.lost <= limit
+            restored, _ = _decoded(found, decoded.encoding, decoded.margin)
+            return replace(restored, mojibake=f"{best} read as {misread}"), whole
+    return decoded, True
+
+
+def _check_is_text(decoded: Decoded, name: str, whole: bool) -> None:
     size = max(1, len(decoded.text))
     controls = len(_CONTROL.findall(decoded.text))
-    if controls > max(2, size // 200):
+    few = max(2, size // 20 if controls <= MAX_DAMAGED else size // 200)  # damage makes some, too
+    if controls > few:
         raise DataError(
             f"{name} is not a text file ({controls} control characters in {size} characters)",
-            "plain text in UTF-8, UTF-16, GB18030 or Big5",
+            _EXPECTED,
             "Convert it to .txt, or leave it out.",
         )
-    damaged = decoded.replacements
-    if damaged > MAX_DAMAGED and damaged > MAX_DAMAGED_SHARE * size:
+    if not whole:
+        first = decoded.damage[0] if decoded.damage else Damage(0, 1, "")
+        how = f"{decoded.mojibake} and saved again" if decoded.mojibake else decoded.encoding
         raise DataError(
-            f"{name} cannot be read: {damaged} damaged places in {size} characters, "
-            f"even as {decoded.encoding}, the encoding that fits best",
-            "plain text in UTF-8, UTF-16, GB18030 or Big5",
-            "Save it again as UTF-8, or leave it out.",
+            f"{name} is too damaged: at least {decoded.replacements} characters are lost, "
+            f"read as {how}, the encoding that fits best (first at byte {first.offset}, "
+            f"line {first.line}: {first.context!r})",
+            _EXPECTED,
+            "Find a better copy, or accept the loss with data.accept_damaged.",
         )
     if not decoded.text.strip():
         raise DataError(f"{name} is empty", "a file with text in it")

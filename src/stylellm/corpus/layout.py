@@ -46,20 +46,37 @@ def unwrap(text: str) -> list[Edit]:
     every line goes on from a full one that stops in the middle of a sentence.
     """
     lines = text.split("\n")
-    widths = [_columns(line.rstrip()) for line in lines]
-    width = _common_width(widths)
+    widths = _widths(lines)
+    width = _wrap_width(lines, widths)
     if not width:
-        return []
-    full = [line.rstrip() for line, w in zip(lines, widths, strict=True) if w > width - _SLACK]
-    if sum(line[-1] not in _ENDS for line in full) < 0.5 * len(full):
         return []
     indented = sum(line[:1] in _INDENTS for line in lines if line) > 0.05 * len(lines)
     return _joins(lines, widths, width, indented)
 
 
+def is_wrapped(text: str) -> bool:
+    """Whether the lines of a text are broken at a fixed width."""
+    lines = text.split("\n")
+    return _wrap_width(lines, _widths(lines)) > 0
+
+
+def _widths(lines: list[str]) -> list[int]:
+    """The columns of each line; the exact width of a long one does not matter."""
+    return [_columns(line.rstrip()) if len(line) < LONG_LINE else LONG_LINE for line in lines]
+
+
+def _wrap_width(lines: list[str], widths: list[int]) -> int:
+    """The width at which lines are broken in the middle of sentences; 0 if they are not."""
+    width = _common_width(widths)
+    full = [line.rstrip() for line, w in zip(lines, widths, strict=True) if w > width - _SLACK > 0]
+    broken = sum(line[-1] not in _ENDS for line in full)
+    return width if full and broken >= 0.5 * len(full) else 0
+
+
 def _columns(line: str) -> int:
     """Width on the screen: Chinese characters and punctuation are two columns wide."""
-    return len(line) + sum(char > "\u2010" for char in line)
+    # In UTF-8 these take three bytes, Latin letters one.
+    return (len(line) + len(line.encode("utf-8", "surrogatepass"))) // 2
 
 
 def _common_width(widths: list[int]) -> int:

@@ -4,93 +4,125 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from stylellm import __version__
-from stylellm.corpus.clean import Removed
-from stylellm.corpus.dedup import Duplicates
-from stylellm.corpus.read import Book
-from stylellm.corpus.split import Work
+from stylellm.corpus.packing import Row
+from stylellm.corpus.plan import AUTHOR, GENERAL, SPLITS, Leaks, Source
+from stylellm.corpus.read import Skipped
+from stylellm.corpus.tokens import plain
 
 Manifest = dict[str, Any]
-Columns = dict[str, list[Any]]
 
-VERSION = 1
+VERSION = 2
 """Of the format and of what preparing does; raised when either changes."""
-
-AUTHOR, GENERAL, OTHER = "author", "general", "other"
-SPLITS = {
-    AUTHOR: {"train": "train", "validation": "validation", "test": "test"},
-    GENERAL: {"train": "general_train", "test": "general_test"},
-    OTHER: {"test": "other_test"},
-}
 
 _SMALL_BOOK = 20_000
 _DOUBTFUL_MARGIN = 0.15
 _LARGE_SHARE = 0.1
 _EXPECTED_LOSSES = ("line_ends", "spaces", "layout")
+_LEAKS_SHOWN = 50
+_SAID_ONE_BY_ONE = 6
 
 
 @dataclass
-class Source:
-    """One file on its way: what was read, what cleaning did, the works it gave."""
+class Counts:
+    """What came out, as it is written: per file and split, and the works of each split."""
 
-    role: str
-    book: Book
-    works: list[Work] = field(default_factory=list)
-    report: list[Removed] = field(default_factory=list)
-    characters_in: int = 0
-    characters_clean: int = 0
-    duplicates: Duplicates = field(default_factory=Duplicates)
+    sources: dict[int, dict[str, Counter[str]]] = field(default_factory=dict)
+    works: dict[str, set[str]] = field(default_factory=dict)
 
-    @property
-    def characters_kept(self) -> int:
-        """Characters that go into windows."""
-        return sum(work.num_characters for work in self.works)
+    def add(self, split: str, rows: Iterable[Row]) -> None:
+        """Count windows."""
+        for row in rows:
+            count = self.sources.setdefault(row.source, {}).setdefault(split, Counter())
+            count["windows"] += 1
+            count["tokens"] += row.num_tokens
+            count["characters"] += len(row.text)
+            count["documents"] += len(row.documents) if row.ends_document else 0
+            self.works.setdefault(split, set()).add(row.work)
+
+    def of_source(self, number: int) -> dict[str, dict[str, int]]:
+        return {name: _plain(count) for name, count in self.sources.get(number, {}).items()}
+
+    def of_split(self, split: str) -> dict[str, int]:
+        total: Counter[str] = Counter()
+        for counts in self.sources.values():
+            total.update(counts.get(split, {}))
+        return _plain(total) | {"works": len(self.works.get(split, ()))}
+
+
+def _plain(count: Mapping[str, int]) -> dict[str, int]:
+    return {name: count.get(name, 0) for name in ("windows", "tokens", "characters", "documents")}
 
 
 def build_manifest(
     settings: dict[str, Any],
     sources: Sequence[Source],
-    windows: dict[str, Columns],
-    skipped: Sequence[Path],
-    tokenizer: Any,
+    counts: Counts,
+    splits: Sequence[str],
+    leaks: Leaks,
+    skipped: Sequence[Skipped],
+    identity: dict[str, str],
 ) -> Manifest:
-    """Everything known about one run of `prepare`, as plain JSON values."""
-    hashes = [(source.role, source.book.path.name, source.book.sha256) for source in sources]
-    counts = _counts(windows)
-    entries = [_source_entry(source, counts.get(i, {})) for i, source in enumerate(sources)]
-    _check_conserved(entries)
+    """Everything known about one run of `prepare`, as plain JSON values.
+
+    Args:
+        splits: names of the splits that were written.
+        identity: of the tokenizer (see `tokenizer_identity`).
+    """
+    entries = [_source_entry(source, counts.of_source(i)) for i, source in enumerate(sources)]
+    for entry in entries:
+        _check_conserved(entry)
     manifest = {
         "version": VERSION,
         "stylellm": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "author": settings["author"] or _author(sources),
-        "fingerprint": fingerprint(settings, hashes, tokenizer),
-        "tokenizer": {
-            "name": str(getattr(tokenizer, "name_or_path", "")),
-            "fingerprint": tokenizer_fingerprint(tokenizer),
-            "eos_token": tokenizer.eos_token,
-        },
+        "fingerprint": fingerprint(settings, map(hash_of, sources), identity["fingerprint"]),
+        "tokenizer": identity,
         "settings": settings,
-        "splits": {name: _split_entry(columns) for name, columns in windows.items()},
+        "splits": {name: counts.of_split(name) for name in splits},
         "sources": entries,
-        "skipped": [str(path) for path in skipped],
-        "warnings": _warnings(sources, windows, skipped),
-    }
+        "leaks": {
+            "characters": leaks.characters,
+            "found": len(leaks.found),
+            "dropped": leaks.dropped[:_LEAKS_SHOWN],
+            "examples": [
+                {"train": leak.train, "held": leak.held, "length": leak.length,
+                 "text": leak.text[:120]}
+                for leak in leaks.found[:_LEAKS_SHOWN]
+            ],
+        },
+        "skipped": [{"name": one.name, "reason": one.reason} for one in skipped],
+    }  # fmt: skip
+    manifest["warnings"] = _warnings(manifest)
     return json.loads(json.dumps(manifest))  # lists for tuples, as a reader of the file gets them
 
 
-def fingerprint(
-    settings: dict[str, Any], hashes: Iterable[tuple[str, str, str]], tokenizer: Any
-) -> str:
-    """Hash of all that decides the result; `hashes` are (role, name, sha256) of the files."""
-    decisive = [VERSION, settings, list(hashes), tokenizer_fingerprint(tokenizer)]
+def hash_of(source: Source) -> tuple[str, ...]:
+    """What decides a file's part in the result: its role, its names, its bytes."""
+    file = source.file
+    return (source.role, file.name, file.title, file.author, source.digest.sha256)
+
+
+def fingerprint(settings: dict[str, Any], hashes: Iterable[tuple[str, ...]], tokenizer: str) -> str:
+    """Hash of all that decides the result; `hashes` as `hash_of` gives them."""
+    decisive = [VERSION, settings, list(hashes), tokenizer]
     return _hash(json.dumps(decisive, sort_keys=True, ensure_ascii=True))
+
+
+def tokenizer_identity(tokenizer: Any) -> dict[str, str]:
+    """Name, end-of-text token, and a hash of the tokenizer's rules and vocabulary."""
+    return {
+        "name": str(getattr(tokenizer, "name_or_path", "")),
+        "fingerprint": tokenizer_fingerprint(tokenizer),
+        "eos_token": str(tokenizer.eos_token),
+    }
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
@@ -98,10 +130,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return _hash(json.dumps(sorted(tokenizer.get_vocab().items())))
-    rules = json.loads(backend.to_str())
-    rules.pop("truncation", None)
-    rules.pop("padding", None)
-    return _hash(json.dumps(rules, sort_keys=True) + str(tokenizer.eos_token))
+    return _hash(plain(backend).to_str() + str(tokenizer.eos_token))
 
 
 def _hash(text: str) -> str:
@@ -109,116 +138,141 @@ def _hash(text: str) -> str:
 
 
 def _author(sources: Sequence[Source]) -> str:
-    names = {source.book.author for source in sources if source.role == AUTHOR} - {""}
-    return "、".join(sorted(names))
+    """The authors that the books name; "" where most books name nobody."""
+    named = [source.digest.author for source in sources if source.role == AUTHOR]
+    return "、".join(sorted(set(named) - {""})) if 2 * named.count("") <= len(named) else ""
 
 
 def _source_entry(source: Source, splits: dict[str, dict[str, int]]) -> dict[str, Any]:
-    book = source.book
+    digest, file = source.digest, source.file
     return {
         "role": source.role,
-        "path": str(book.path),
-        "name": book.path.name,
-        "title": book.title,
-        "author": book.author,
-        "sha256": book.sha256,
-        "bytes": book.num_bytes,
-        "encoding": book.encoding,
-        "encoding_margin": book.margin,
-        "replacements": book.replacements,
-        "documents": len(book.documents),
-        "chapters": sum(len(work.chapters) for work in source.works),
+        "path": file.location,
+        "name": file.name,
+        "title": digest.title,
+        "author": digest.author,
+        "sha256": digest.sha256,
+        "bytes": digest.num_bytes,
+        "encoding": digest.encoding,
+        "encoding_margin": digest.margin,
+        "replacements": digest.replacements,
+        "damage": [asdict(damage) for damage in digest.damage],
+        "mojibake": digest.mojibake,
+        "documents": len(digest.documents),
+        "chapters": source.chapters,
         "characters": _characters(source),
-        "rules": [asdict(rule) for rule in source.report if rule.count],
-        "duplicates": asdict(source.duplicates),
+        "rules": [asdict(rule) for rule in digest.report if rule.count],
+        "modern": {
+            "places": dict(digest.modern.most_common()),
+            "examples": digest.modern_examples,
+            "protected": dict(digest.modern_protected.most_common()),
+        },
+        "duplicates": asdict(source.repeats),
         "splits": splits,
     }
 
 
 def _characters(source: Source) -> dict[str, int]:
-    """in - removed + added - line_breaks - duplicates = kept, each counted where it happened."""
-    removed = sum(rule.removed for rule in source.report)
-    added = sum(rule.added for rule in source.report)
+    """in + added - removed - line_breaks - duplicates - balanced - leaked = kept.
+
+    Each is counted where it happened; `kept` is counted in the sections that were cut.
+    """
+    digest = source.digest
+    removed = sum(rule.removed for rule in digest.report)
+    added = sum(rule.added for rule in digest.report)
     return {
-        "in": source.characters_in,
+        "in": digest.characters_in,
         "removed": removed,
         "added": added,
-        "changed": sum(rule.changed for rule in source.report),
-        "line_breaks": source.characters_in - removed + added - source.characters_clean,
-        "duplicates": source.characters_clean - source.characters_kept,
-        "kept": source.characters_kept,
+        "changed": sum(rule.changed for rule in digest.report),
+        "line_breaks": digest.characters_in - removed + added - digest.characters_clean,
+        "duplicates": source.repeats.characters,
+        "balanced": source.balanced,
+        "leaked": source.leaked,
+        "kept": source.kept,
     }
 
 
-def _counts(windows: dict[str, Columns]) -> dict[int, dict[str, dict[str, int]]]:
-    """Source number -> split -> windows, tokens, characters and documents (EOS) in it."""
-    counts: dict[int, dict[str, dict[str, int]]] = {}
-    zero = {"windows": 0, "tokens": 0, "characters": 0, "documents": 0}
-    for split, columns in windows.items():
-        rows = (columns[name] for name in ("source", "num_tokens", "text", "ends_document"))
-        for source, tokens, text, ends in zip(*rows, strict=True):
-            count = counts.setdefault(source, {}).setdefault(split, dict(zero))
-            count["windows"] += 1
-            count["tokens"] += tokens
-            count["characters"] += len(text)
-            count["documents"] += ends
-    return counts
+def _check_conserved(entry: dict[str, Any]) -> None:
+    """Characters read = kept + removed, and every kept one is in exactly one window.
+
+    Raises:
+        AssertionError: they are not, which would be a bug of ours.
+    """
+    count, title = entry["characters"], entry["title"]
+    lost = ("removed", "line_breaks", "duplicates", "balanced", "leaked")
+    if min(count.values()) < 0:
+        raise AssertionError(f"{title}: a count below 0 in {count}")
+    if count["in"] + count["added"] != count["kept"] + sum(count[name] for name in lost):
+        raise AssertionError(f"{title}: characters do not add up: {count}")
+    in_windows = sum(split["characters"] for split in entry["splits"].values())
+    if in_windows != count["kept"]:
+        raise AssertionError(f"{title}: {in_windows} characters in windows, {count['kept']} kept")
 
 
-def _split_entry(columns: Columns) -> dict[str, Any]:
-    return {
-        "windows": len(columns["text"]),
-        "tokens": sum(columns["num_tokens"]),
-        "characters": sum(map(len, columns["text"])),
-        "documents": sum(columns["ends_document"]),
-        "works": len(set(columns["work"])),
-    }
-
-
-def _check_conserved(entries: Sequence[dict[str, Any]]) -> None:
-    """Every kept character of every file is in exactly one window."""
-    for entry in entries:
-        in_windows = sum(count["characters"] for count in entry["splits"].values())
-        if in_windows != entry["characters"]["kept"]:
-            raise AssertionError(f"{entry['title']}: {in_windows} characters in windows, "
-                                 f"{entry['characters']['kept']} kept")  # fmt: skip
-
-
-def _warnings(
-    sources: Sequence[Source], windows: dict[str, Columns], skipped: Sequence[Path]
-) -> list[str]:
-    """What a person should look at before training."""
+def _warnings(manifest: Manifest) -> list[str]:
+    """What a person should look at before training; what many files share is said once."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for entry in manifest["sources"]:
+        for kind, problem in _problems(entry):
+            kinds.setdefault(kind, []).append((entry["name"], problem))
     found = []
-    for source in sources:
-        found += [f"{source.book.path.name}: {problem}" for problem in _problems(source)]
-    for name, columns in windows.items():
-        if not columns["text"] and name in SPLITS[AUTHOR].values():
+    for kind, problems in kinds.items():
+        if len(problems) <= _SAID_ONE_BY_ONE:
+            found += [f"{name}: {problem}" for name, problem in problems]
+        else:
+            names = ", ".join(name for name, _ in problems[:_SAID_ONE_BY_ONE])
+            found.append(f"{len(problems)} files: {kind} ({names}, ...)")
+    for name, counts in manifest["splits"].items():
+        if not counts["windows"] and name in SPLITS[AUTHOR].values():
             found.append(f"the {name} split is empty: the books are too small to hold text out")
-    if GENERAL not in {source.role for source in sources}:
+    if GENERAL not in {entry["role"] for entry in manifest["sources"]}:
         found.append(
             "no general text: loss of general ability cannot be measured (data.general_text)"
         )
+    leaks = manifest["leaks"]
+    if leaks["found"]:
+        found.append(f"{leaks['found']} passages of training text stood in held-out text, too; "
+                     f"they were cut out ({leaks['characters']} characters)")  # fmt: skip
+    skipped = manifest["skipped"]
     if skipped:
-        names = ", ".join(path.name for path in skipped[:5])
-        found.append(f"{len(skipped)} files skipped, as they are no books: {names}")
+        names = "; ".join(f"{one['name']} ({one['reason']})" for one in skipped[:5])
+        found.append(f"{len(skipped)} files skipped: {names}{'; ...' * (len(skipped) > 5)}")
     return found
 
 
-def _problems(source: Source) -> list[str]:
-    book = source.book
-    found = []
-    if book.replacements:
-        found.append(f"{book.replacements} damaged places (encoding {book.encoding})")
-    if book.margin < _DOUBTFUL_MARGIN:
-        found.append(f"the encoding is doubtful ({book.encoding}, margin {book.margin:.2f})")
-    if not source.works:
-        found.append("nothing is left of it after cleaning")
-    for rule in source.report:
-        if rule.rule not in _EXPECTED_LOSSES and rule.removed > _LARGE_SHARE * source.characters_in:
-            share = rule.removed / source.characters_in
-            found.append(f"rule {rule.rule} removed {share:.0%} of it; look at the samples")
-    if source.role == AUTHOR and source.characters_in < _SMALL_BOOK:
-        found.append(f"only {source.characters_in} characters")
-    if source.role == AUTHOR and len(source.works) == 1 and len(source.works[0].chapters) == 1:
-        found.append("no chapters were found in it")
-    return found
+def _problems(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(kind, what exactly) of what is odd about one file."""
+    characters = entry["characters"]
+    if entry["replacements"]:
+        first = entry["damage"][0] if entry["damage"] else None
+        where = f", the first at byte {first['offset']}, line {first['line']}" if first else ""
+        yield (
+            "damaged places",
+            f"{entry['replacements']} damaged places ({entry['encoding']}{where})",
+        )
+    if entry["mojibake"]:
+        yield (
+            "garbled text restored",
+            f"garbled text ({entry['mojibake']}) was restored; look at it",
+        )
+    if entry["encoding_margin"] < _DOUBTFUL_MARGIN:
+        margin = f"{entry['encoding']}, margin {entry['encoding_margin']:.2f}"
+        yield "the encoding is doubtful", f"the encoding is doubtful ({margin})"
+    if characters["kept"] == 0:
+        yield "nothing is left of them", "nothing is left of it"
+    for rule in entry["rules"]:
+        share = rule["removed"] / max(1, characters["in"])
+        if rule["rule"] not in _EXPECTED_LOSSES and share > _LARGE_SHARE:
+            what = f"rule {rule['rule']} removed"
+            yield f"{what} much of them", f"{what} {share:.0%} of it; look at the samples"
+    if characters["duplicates"] > _LARGE_SHARE * characters["in"]:
+        share = characters["duplicates"] / characters["in"]
+        of = entry["duplicates"]["of"]
+        others = ", ".join(sorted(of, key=lambda name: -of[name])[:3])
+        yield "much stands in other files already", f"{share:.0%} of it stands in {others} already"
+    if entry["role"] == AUTHOR:
+        if characters["in"] < _SMALL_BOOK:
+            yield f"under {_SMALL_BOOK} characters", f"only {characters['in']} characters"
+        if entry["chapters"] == 1 and entry["documents"] == 1:
+            yield "no chapters were found", "no chapters were found in it"

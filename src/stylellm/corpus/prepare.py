@@ -1,44 +1,57 @@
-"""The whole stage: books in, windows, manifest and audit out."""
+"""The whole stage: books in, windows, chapters, manifest and audit out.
+
+Three parts: every file is read and cleaned on its own (`digest`, in worker processes, remembered in
+a cache); what stands twice and what is held out is decided for all together (`plan`); the text is
+cut into windows and written as it comes (`cutting`, in worker processes, remembered; `store`).
+"""
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stylellm.corpus.chunk import TokenCounter, cut_windows, token_counter
-from stylellm.corpus.clean import clean, merge_reports, rule_names
-from stylellm.corpus.dedup import Deduplicator
+from stylellm.corpus.cache import Cache
+from stylellm.corpus.cutting import cut_sections, rows_of
+from stylellm.corpus.intake import check_refused, digest_all, find_books
 from stylellm.corpus.manifest import (
+    Counts,
+    Manifest,
+    build_manifest,
+    fingerprint,
+    tokenizer_fingerprint,
+    tokenizer_identity,
+)
+from stylellm.corpus.packing import Row
+from stylellm.corpus.packing import pack as pack_rows
+from stylellm.corpus.plan import (
     AUTHOR,
     GENERAL,
     OTHER,
     SPLITS,
-    Columns,
-    Manifest,
+    TRAINING,
     Source,
-    build_manifest,
-    fingerprint,
+    balance_and_guard,
+    split_all,
+    works_of,
 )
-from stylellm.corpus.read import find_files, read_book
-from stylellm.corpus.script import SCRIPTS, to_simplified
-from stylellm.corpus.split import Section, Work, chapters, split_works
+from stylellm.corpus.read import Skipped
+from stylellm.corpus.settings import settings_of
+from stylellm.corpus.split import Section
 from stylellm.corpus.store import (
-    COLUMNS,
+    CHAPTERS,
+    PreparedFolder,
     check_output,
     load_manifest,
     load_windows,
-    write_prepared,
+    output_errors,
 )
 from stylellm.errors import DataError, ModelError, StyleLLMError
+from stylellm.progress import track
 
 __all__ = ["Manifest", "is_current", "load_manifest", "load_windows", "prepare"]
-
-MIN_LENGTH = 32
-GENERAL_TEST_FRACTION = 0.2
 
 
 def prepare(
@@ -50,6 +63,7 @@ def prepare(
     general_text: Sequence[str | Path] = (),
     other_author: Sequence[str | Path] = (),
     max_length: int = 512,
+    pack: bool = False,
     script: str = "simplified",
     split_by: str = "auto",
     validation_fraction: float = 0.05,
@@ -57,29 +71,48 @@ def prepare(
     held_out: str = "spread",
     held_out_works: Sequence[str] = (),
     clean_rules: str | Sequence[str] = "all",
+    accept_damaged: bool = False,
+    modern_words: str = "count",
+    modern_word_list: str | Path | None = None,
+    near_duplicates: float = 0.8,
+    max_characters_per_work: int | None = None,
+    max_characters_per_author: int | None = None,
+    author_weights: Mapping[str, float] | None = None,
     seed: int = 42,
+    num_workers: int = 1,
+    cache_dir: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Manifest:
     """Read, clean, split and cut books, and write `output_dir`.
 
     Written are `windows/<split>/` (Arrow, columns text, num_tokens, work, chapter, ends_document),
-    `manifest.json`, `audit.html` and `audit.md`: to a temporary name first, then renamed.
+    `chapters.jsonl`, `manifest.json`, `audit.html` and `audit.md`: to a temporary name first, then
+    renamed.
 
     Args:
-        books: files and folders of the author's books.
+        books: files, folders and zip archives of the author's books.
         tokenizer: a transformers tokenizer with an end-of-text token.
         output_dir: the folder to make.
         author: the author's name; by default the one the books name.
         general_text: other prose, on which loss of general ability is seen (80% train, 20% test).
         other_author: books of another author, all of them test.
         max_length: tokens of a training sequence; windows leave 8 of them free for sentinels.
+        pack: put several short texts into one training window (column `documents`).
         script: "simplified", "traditional" or "keep".
         split_by, validation_fraction, test_fraction, held_out, held_out_works, seed: see
             `split.split_works`.
         clean_rules: "all", or names of `rules.RULES`.
+        accept_damaged: read files with many damaged places, too.
+        modern_words, modern_word_list: see `clean.clean`.
+        near_duplicates: share of a text that must stand elsewhere for it to be dropped; 0 looks for
+            exact repeats only.
+        max_characters_per_work, max_characters_per_author, author_weights: see `balance.balance`.
+        num_workers: processes; 0 = one per core, 1 = this one. Scripts that ask for more must keep
+            their own work behind `if __name__ == "__main__"`.
+        cache_dir: where what was done to each book is kept for the next run; None keeps nothing.
         overwrite: replace an `output_dir` that holds prepared data.
-        progress: show progress bars.
+        progress: show progress.
 
     Returns:
         The manifest, as written.
@@ -88,9 +121,10 @@ def prepare(
         DataError: books that cannot be read or used. ModelError: an unusable tokenizer.
         OutputError: `output_dir` exists, cannot be written, or no space is left.
     """
-    settings = _settings(
-        author, max_length, script, split_by, validation_fraction, test_fraction, held_out,
-        held_out_works, clean_rules, seed,
+    settings = settings_of(
+        author, max_length, pack, script, split_by, validation_fraction, test_fraction, held_out,
+        held_out_works, clean_rules, accept_damaged, modern_words, modern_word_list,
+        near_duplicates, max_characters_per_work, max_characters_per_author, author_weights, seed,
     )  # fmt: skip
     output = Path(output_dir)
     if getattr(tokenizer, "eos_token_id", None) is None:
@@ -98,12 +132,26 @@ def prepare(
             "the tokenizer has no end-of-text token", "the tokenizer of a causal model"
         )
     check_output(output, overwrite)
-    files, skipped = _find({AUTHOR: books, GENERAL: general_text, OTHER: other_author})
-    sources = _read_all(files, settings, progress)
-    sections = _split_all(sources, settings)
-    windows = _cut_all(sections, token_counter(tokenizer), max_length, progress)
-    manifest = build_manifest(settings, sources, windows, skipped, tokenizer)
-    write_prepared(output, windows, manifest, overwrite)
+    files, skipped = find_books({AUTHOR: books, GENERAL: general_text, OTHER: other_author})
+    with PreparedFolder(output, overwrite) as folder:
+        cache = _open_cache(cache_dir, folder)
+        sources, refused = digest_all(files, settings, cache, num_workers, progress)
+        check_refused(refused, [*books, *general_text, *other_author])
+        works = works_of(sources, cache, near_duplicates, author)
+        _check_something_left(sources)
+        sections, leaks = balance_and_guard(split_all(works, settings), sources, settings)
+        del works
+        identity = tokenizer_identity(tokenizer)
+        cut = cut_sections(sections, tokenizer, identity["fingerprint"], max_length, cache,
+                           num_workers)  # fmt: skip
+        splits = list(dict.fromkeys([*SPLITS[AUTHOR].values(), *(s.split for s in sections)]))
+        del sections
+        counts = _write(folder, cut, splits, settings, progress)
+        left_out = skipped + [Skipped(file.location, one.found) for file, one in refused]
+        manifest = build_manifest(settings, sources, counts, splits, leaks, left_out, identity)
+        if cache_dir is not None:
+            cache.prune()
+        folder.commit(manifest)
     return manifest
 
 
@@ -122,181 +170,70 @@ def is_current(
     """
     try:
         manifest = load_manifest(output_dir)
-        files, _ = _find({AUTHOR: books, GENERAL: general_text, OTHER: other_author})
-        hashes = [(role, file.name, _sha256(file)) for role, file in files]
-    except (StyleLLMError, OSError):
+        files, _ = find_books({AUTHOR: books, GENERAL: general_text, OTHER: other_author})
+        refused = {one["name"] for one in manifest["skipped"]}
+        hashes = [(role, file.name, file.title, file.author, file.sha256())
+                  for role, file in files if file.location not in refused]  # fmt: skip
+        defaults: dict[str, Any] = {
+            name: parameter.default
+            for name, parameter in inspect.signature(prepare).parameters.items()
+            if name in inspect.signature(settings_of).parameters
+        }
+        given = {name: options[name] for name in options if name in defaults}
+        settings = settings_of(**(defaults | given))
+    except (StyleLLMError, OSError, KeyError, TypeError):
         return False
-    defaults: dict[str, Any] = {
-        name: parameter.default
-        for name, parameter in inspect.signature(prepare).parameters.items()
-        if name in inspect.signature(_settings).parameters
-    }
-    settings = _settings(
-        **(defaults | {name: options[name] for name in options if name in defaults})
-    )
-    return manifest.get("fingerprint") == fingerprint(settings, hashes, tokenizer)
+    wanted = fingerprint(settings, hashes, tokenizer_fingerprint(tokenizer))
+    return manifest.get("fingerprint") == wanted
 
 
-def _settings(
-    author: str | None,
-    max_length: int,
-    script: str,
-    split_by: str,
-    validation_fraction: float,
-    test_fraction: float,
-    held_out: str,
-    held_out_works: Sequence[str],
-    clean_rules: str | Sequence[str],
-    seed: int,
-) -> dict[str, Any]:
-    """What, besides books and tokenizer, decides the result; checked where that needs no book."""
-    if max_length < MIN_LENGTH:
-        raise DataError(
-            f"max_length is {max_length}", f"at least {MIN_LENGTH}", "Raise data.max_length."
-        )
-    if script not in SCRIPTS:
-        raise DataError(
-            f"script is {script!r}", f"one of {', '.join(SCRIPTS)}", "Change data.script."
-        )
-    return {
-        "author": author,
-        "max_length": max_length,
-        "script": script,
-        "split_by": split_by,
-        "validation_fraction": validation_fraction,
-        "test_fraction": test_fraction,
-        "held_out": held_out,
-        "held_out_works": list(held_out_works),
-        "clean_rules": rule_names(clean_rules),
-        "seed": seed,
-    }
+def _open_cache(cache_dir: str | Path | None, folder: PreparedFolder) -> Cache:
+    """The cache; one that goes with the temporary folder where none is wanted or possible."""
+    if cache_dir is not None:
+        cache = Cache(Path(cache_dir))
+        if cache.prepare():
+            return cache
+    return Cache(folder.scratch, "--output_dir")
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _find(paths: dict[str, Sequence[str | Path]]) -> tuple[list[tuple[str, Path]], list[Path]]:
-    """(role, file) of every book, and what was skipped. A file has one role."""
-    files: list[tuple[str, Path]] = []
-    skipped: list[Path] = []
-    roles: dict[Path, str] = {}
-    for role, given in paths.items():
-        if not given and role != AUTHOR:
-            continue
-        found, passed = find_files([given] if isinstance(given, str | Path) else given)
-        skipped += passed
-        for file in found:
-            first = roles.setdefault(file.resolve(), role)
-            if first != role:
-                raise DataError(
-                    f"{file} is given both as {first} and as {role} text", "each book once"
-                )
-            files.append((role, file))
-    return files, skipped
-
-
-def _read_all(
-    files: list[tuple[str, Path]], settings: dict[str, Any], progress: bool
-) -> list[Source]:
-    deduplicator = Deduplicator()
-    sources = [
-        _read(number, role, file, settings, deduplicator)
-        for number, (role, file) in enumerate(_bar(files, "reading", "book", progress))
-    ]
-    if not any(source.works for source in sources if source.role == AUTHOR):
+def _check_something_left(sources: Sequence[Source]) -> None:
+    if not any(source.kept for source in sources if source.role == AUTHOR):
         raise DataError(
             "nothing is left of the author's books after cleaning",
             "books with text",
             "Check the books, or switch rules off with data.clean_rules.",
         )
-    return sources
 
 
-def _read(
-    number: int, role: str, file: Path, settings: dict[str, Any], deduplicator: Deduplicator
-) -> Source:
-    """Read and clean one file. It is one work, but every document of a general .jsonl is one."""
-    source = Source(role, read_book(file))
-    title = source.book.title
-    reports, found = [], []
-    for document in source.book.documents:
-        cleaned = clean(
-            document, rules=settings["clean_rules"], script=settings["script"], title=title
-        )
-        parts = chapters(cleaned.text)
-        _check_only_breaks_lost(cleaned.text, [part.text for part in parts], title)
-        kept, duplicates = deduplicator.keep_new(title, parts)
-        source.characters_in += len(document)
-        source.characters_clean += sum(len(part.text) for part in parts)
-        source.duplicates.add(duplicates)
-        reports.append(cleaned.removed)
-        found.append(kept)
-    if role != GENERAL or len(found) == 1:
-        source.works = [Work(title, tuple(chapter for kept in found for chapter in kept), number)]
-    else:
-        source.works = [
-            Work(title, tuple(kept), number, f"{i:04}") for i, kept in enumerate(found, start=1)
-        ]
-    source.works = [work for work in source.works if work.chapters]
-    source.report = merge_reports(reports)
-    return source
+def _write(
+    folder: PreparedFolder,
+    cut: Iterator[tuple[list[Section], list[Any]]],
+    splits: Sequence[str],
+    settings: dict[str, Any],
+    progress: bool,
+) -> Counts:
+    """Windows and chapters, written as they come."""
+    counts = Counts()
+    for split in splits:
+        folder.writer(split, packed=settings["pack"])
+    chapters = folder.open_text(CHAPTERS)
+    for sections, found in track(cut, "cutting" if progress else None, "group"):
+        rows: dict[str, list[Row]] = {}
+        for section, windows in zip(sections, found, strict=True):
+            rows.setdefault(section.split, []).extend(rows_of(section, windows))
+            with output_errors(folder.output):
+                chapters.write(_chapter_line(section))
+        for split, mine in rows.items():
+            packed = settings["pack"] and split in TRAINING
+            final = list(pack_rows(mine, settings["max_length"])) if packed else mine
+            counts.add(split, final)
+            with output_errors(folder.output):
+                folder.writer(split, settings["pack"]).write(final)
+    return counts
 
 
-def _check_only_breaks_lost(text: str, parts: list[str], title: str) -> None:
-    if "".join(parts).replace("\n", "") != text.replace("\n", ""):
-        raise AssertionError(f"cutting {title} into chapters lost text")
-
-
-def _split_all(sources: list[Source], settings: dict[str, Any]) -> list[Section]:
-    """Every chapter with its split, named as the split's dataset is."""
-    keys = ("split_by", "validation_fraction", "test_fraction", "held_out")
-    whole = {"validation_fraction": 0.0, "test_fraction": 0.0, "split_by": "chapter"}
-    sections: list[Section] = []
-    for role in SPLITS:
-        works = [work for source in sources if source.role == role for work in source.works]
-        options: dict[str, Any] = whole
-        if role == AUTHOR:
-            options = {key: settings[key] for key in keys}
-            options["held_out_works"] = _matching_titles(settings["held_out_works"], works)
-        elif role == GENERAL:
-            options = {"validation_fraction": 0.0, "test_fraction": GENERAL_TEST_FRACTION}
-        for section in split_works(works, seed=settings["seed"], **options):
-            split = "test" if role == OTHER else section.split
-            sections.append(replace(section, split=SPLITS[role][split]))
-    return sections
-
-
-def _matching_titles(wanted: Sequence[str], works: Sequence[Work]) -> list[str]:
-    """Titles as the works spell them, of titles written in either script, with or without 《》."""
-    spelt = {to_simplified(work.title): work.title for work in works}
-    return [spelt.get(to_simplified(title.strip("《》 ")), title) for title in wanted]
-
-
-def _cut_all(
-    sections: list[Section], count: TokenCounter, max_length: int, progress: bool
-) -> dict[str, Columns]:
-    """Windows per split, as columns, with the number of their source under "source"."""
-    names = [*SPLITS[AUTHOR].values(), *(section.split for section in sections)]
-    columns: dict[str, Columns] = {
-        name: {column: [] for column in (*COLUMNS, "source")} for name in names
-    }
-    for section in _bar(sections, "cutting", "chapter", progress):
-        windows = cut_windows(section.text, count, max_length, ends_document=section.ends_document)
-        if "".join(window.text for window in windows) != section.text:
-            raise AssertionError(f"cutting {section.work} into windows lost text")
-        rows = columns[section.split]
-        for number, window in enumerate(windows, start=1):
-            last = number == len(windows)
-            values = (window.text, window.num_tokens, section.work, section.chapter,
-                      section.ends_document and last, section.source)  # fmt: skip
-            for column, value in zip((*COLUMNS, "source"), values, strict=True):
-                rows[column].append(value)
-    return columns
-
-
-def _bar(items: Sequence[Any], what: str, unit: str, progress: bool) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    return tqdm(items, desc=what, unit=unit, disable=not progress or len(items) < 2)
+def _chapter_line(section: Section) -> str:
+    """A chapter for other trainers, as a line of JSON."""
+    record = {"text": section.text, "work": section.work, "author": section.author,
+              "chapter": section.chapter, "split": section.split}  # fmt: skip
+    return json.dumps(record, ensure_ascii=False) + "\n"

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
-from stylellm.corpus.encoding import Decoded, decode
-from stylellm.corpus.epub import read_epub, read_html
+from stylellm.corpus.encoding import Damage, Decoded, decode
+from stylellm.corpus.epub import read_epub
+from stylellm.corpus.markup import read_html, read_markdown
+from stylellm.corpus.names import readable
+from stylellm.corpus.sources import BookFile, Found, Skipped, find_sources
 from stylellm.corpus.titles import from_file_name, from_first_line, from_folder
 from stylellm.errors import DataError
 
-__all__ = ["Book", "Decoded", "decode", "find_books", "find_files", "read_book"]
+__all__ = [
+    "Book",
+    "BookFile",
+    "Damage",
+    "Decoded",
+    "Found",
+    "Skipped",
+    "decode",
+    "find_sources",
+    "read_book",
+]
 
-SUFFIXES = (".txt", ".md", ".jsonl", ".epub", ".html", ".htm", ".xhtml")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -31,10 +42,16 @@ class Book:
         author: from the same places, or a folder named after the author; "" where none says.
         documents: its texts; one, except for .jsonl, where every line is one.
         encoding: the Python codec that read it.
-        replacements: damaged places (now U+FFFD).
+        replacements: characters lost to damage (now U+FFFD).
         margin: how clearly that encoding was the best (see `Decoded`).
         sha256: of the file's bytes.
         num_bytes: the file's size.
+        name: what to call it: the file's name, "shelf.zip/甲/乙.txt" inside an archive.
+        damage: where the first damaged places are.
+        mojibake: how the text had been garbled before it was undone, such as
+            "utf-8 read as gb18030"; "" for ordinary files.
+        left_out: characters that belong to the page and not to the text, by kind: "ruby readings",
+            "footnotes", "footnote marks" (see `markup`).
     """
 
     path: Path
@@ -46,6 +63,10 @@ class Book:
     margin: float
     sha256: str
     num_bytes: int
+    name: str = ""
+    damage: tuple[Damage, ...] = ()
+    mojibake: str = ""
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -53,98 +74,66 @@ class Book:
         return "\n\n".join(self.documents)
 
 
-def find_files(paths: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
-    """The books under files and folders, and the files skipped, each in sorted order.
-
-    Folders are walked to the bottom, without following symbolic links; hidden files are passed
-    over. A file reached twice is listed once.
-
-    Raises:
-        DataError: a path that does not exist, a file named directly that is no kind of book, or no
-            book at all.
-    """
-    given = [Path(path).expanduser() for path in paths]
-    books: dict[Path, Path] = {}
-    skipped = []
-    for path in given:
-        if path.is_file() and path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{path} is not a book", f"a file ending in {', '.join(SUFFIXES)}")
-        for file in _walk(path):
-            if file.suffix.lower() in SUFFIXES:
-                books.setdefault(file.resolve(), file)
-            else:
-                skipped.append(file)
-    if not books:
-        where = ", ".join(map(str, given)) or "an empty list"
-        raise DataError(
-            f"no books in {where}",
-            f"files ending in {', '.join(SUFFIXES)}",
-            "Put the author's books there, or name another folder: stylellm prepare PATH...",
-        )
-    return list(books.values()), skipped
-
-
-def find_books(paths: Iterable[str | Path]) -> list[Path]:
-    """The books under files and folders, in sorted order (see `find_files`)."""
-    return find_files(paths)[0]
-
-
-def _walk(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise DataError(
-            f"{path} does not exist", "a book, or a folder of books", "Check the path (data.books)."
-        )
-    found: list[Path] = []
-    for folder, subfolders, names in os.walk(path):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        found += [Path(folder) / name for name in sorted(names) if not name.startswith(".")]
-    return found
-
-
-def read_book(path: str | Path) -> Book:
+def read_book(source: BookFile | Path | str, *, accept_damaged: bool = False) -> Book:
     """Read one book.
+
+    Args:
+        source: what `find_sources` found, or the path of a plain file.
+        accept_damaged: read a file with more damaged places than are usually accepted.
 
     Raises:
         DataError: the file is missing, unreadable, empty, or not text.
     """
-    path = Path(path)
-    data = _read_bytes(path)
-    sha256 = hashlib.sha256(data).hexdigest()
-    suffix = path.suffix.lower()
-    title = author = ""
+    file = source if isinstance(source, BookFile) else BookFile(Path(source))
+    data, name = file.read_bytes(), file.location
+    text = _text(data, file, accept_damaged)
+    if not any(document.strip() for document in text.documents):
+        raise DataError(f"{name} is empty", "a file with text in it")
+    decoded = text.decoded
+    book = Book(
+        path=file.path,
+        title=file.title or text.title,
+        author=file.author or text.author,
+        documents=text.documents,
+        encoding=decoded.encoding,
+        replacements=decoded.replacements,
+        margin=decoded.margin,
+        sha256=hashlib.sha256(data).hexdigest(),
+        num_bytes=len(data),
+        name=file.name,
+        damage=decoded.damage,
+        mojibake=decoded.mojibake,
+        left_out=dict(text.left_out),
+    )
+    return _named(book, file)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """The documents of a file, and what the file itself says of them."""
+
+    decoded: Decoded
     documents: tuple[str, ...]
+    title: str = ""
+    author: str = ""
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def _text(data: bytes, file: BookFile, accept_damaged: bool) -> _Text:
+    suffix, name = file.suffix, file.location
     if suffix == ".epub":
-        text, title, author = read_epub(data, str(path))
-        decoded, documents = Decoded(text, "utf-8", 0), (text,)
-    else:
-        decoded = decode(data, str(path))
-        documents = _documents(decoded.text, suffix, str(path))
-    if not any(document.strip() for document in documents):
-        raise DataError(f"{path} is empty", "a file with text in it")
-    book = Book(path, title, author, documents, decoded.encoding, decoded.replacements,
-                decoded.margin, sha256, len(data))  # fmt: skip
-    return _named(book)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist", "a book") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _documents(text: str, suffix: str, name: str) -> tuple[str, ...]:
+        book = read_epub(data, name, accept_damaged=accept_damaged)
+        return _Text(book.decoded, (book.decoded.text,), book.title, book.author, book.left_out)
+    decoded = decode(data, name, accept_damaged=accept_damaged)
     if suffix == ".jsonl":
-        return tuple(_json_lines(text, name))
+        return _Text(decoded, tuple(_json_lines(decoded.text, name)))
     if suffix in (".html", ".htm", ".xhtml"):
-        return (read_html(text),)
-    if suffix == ".md":
-        return (re.sub(r"(?m)^#{1,6}[ \t]+(.*?)[ \t#]*$", r"\n\n\1\n", text),)
-    return (text,)
+        text, left_out = read_html(decoded.text, name)
+        return _Text(decoded, (text,), left_out=left_out)
+    if suffix in (".md", ".markdown"):
+        text, title, author, left_out = read_markdown(decoded.text)
+        return _Text(decoded, (text,), title, author, left_out)
+    return _Text(decoded, (decoded.text,))
 
 
 def _json_lines(text: str, name: str) -> list[str]:
@@ -167,13 +156,21 @@ def _json_lines(text: str, name: str) -> list[str]:
     return documents
 
 
-def _named(book: Book) -> Book:
+def _named(book: Book, file: BookFile) -> Book:
     """Fill in title and author: first what the file name says, then the text, then the folder."""
-    file_title, file_author = from_file_name(book.path.stem)
+    file_title, file_author = from_file_name(file.stem)
     line_title, line_author = from_first_line(book.documents[0]) if book.documents else ("", "")
-    marked = file_title != book.path.stem.strip()
+    marked = file_title != file.stem.strip()
     title = book.title or (file_title if marked else line_title or file_title)
-    author = (
-        book.author or file_author or line_author or from_folder(book.path.absolute().parent.name)
-    )
+    author = book.author or file_author or line_author or _folder_author(file)
     return replace(book, title=title, author=author)
+
+
+def _folder_author(file: BookFile) -> str:
+    """The nearest folder, the archive counting as one of them, that is named after an author."""
+    folder = readable(file.path.absolute().parent.name)
+    if not file.member:
+        return from_folder(folder)
+    inner = PurePosixPath(file.member).parent.name
+    names = [inner] if inner else [readable(file.path.stem), folder]
+    return next((name for name in map(from_folder, names) if name), "")

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from stylellm.corpus.chunk import sentences
+from stylellm.corpus.adverts import find_ads, find_watermarks
 from stylellm.corpus.layout import cut_one_line, lay_out, unwrap
+from stylellm.corpus.marks import (
+    find_doubled_marks,
+    find_missing_marks,
+    find_quotes,
+    find_width,
+    lines,
+)
+from stylellm.corpus.matter import find_contents, find_publisher_matter
+from stylellm.corpus.pages import find_page_numbers, find_running_titles
 from stylellm.corpus.titles import find_repeated_titles
 
 Edit = tuple[int, int, str]
@@ -20,87 +31,63 @@ Edit = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class Rule:
-    """A cleaning rule: its function and what it does, in Chinese and in English."""
+    """A cleaning rule: its function and what it does, in Chinese and in English.
+
+    `counts` rules change nothing: what they find is counted and shown.
+    """
 
     find: Callable[[str, str], list[Edit]]
     chinese: str
     english: str
+    counts: bool = False
 
 
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_BLANKS = " \t\u3000\xa0\u1680\u2000-\u200a\u202f\u205f"
+_BLANKS = " \t\u3000\xa0\u1680\u2000-\u200a\u202f\u205f\u3164"
 
-_LINE_ENDS = re.compile("\r\n?|[\u2028\u2029\x85\x0b\x0c]")
+_LINE_ENDS = re.compile("[\r\u2028\u2029\x85\x0b\x0c](?:(?<=\r)\n)?")
 _CONTROL = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff0-\uffff"
-    "\ud800-\udfff\ue000-\uf8ff\U000f0000-\U0010ffff]+|<\\|[a-z_]{2,30}\\|>"
+    "[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufe00-\ufe0f\ufeff\ufff0-\uffff"
+    "\ud800-\udfff\ue000-\uf8ff\U000e0000-\U000e0fff\U000f0000-\U0010ffff]+"
 )
+_SPECIAL = re.compile("<\\|[a-z_]{2,30}\\|>")
 _TAGS = (
-    "a|abbr|article|b|big|blockquote|body|br|center|code|dd|div|dl|dt|em|font|h[1-6]|head|hr|html|"
-    "i|img|li|link|meta|ol|p|pre|rp|rt|ruby|s|script|section|small|span|strong|style|sub|sup|"
-    "table|tbody|td|th|title|tr|tt|u|ul"
+    "a|abbr|article|b|big|blockquote|body|br|center|code|dd|div|dl|dt|em|font|footer|form|h[1-6]|"
+    "head|header|hr|html|i|iframe|img|input|ins|label|li|link|main|meta|nav|ol|option|p|pre|rp|rt|"
+    "ruby|s|script|section|select|small|span|strike|strong|style|sub|sup|svg|table|tbody|td|textarea|"
+    "th|thead|title|tr|tt|u|ul"
 )
 _HTML = re.compile(
-    rf"<!--.{{0,2000}}?-->|<(script|style)\b[^>]{{0,200}}>.{{0,20000}}?</\1>|"
-    rf"</?(?P<tag>{_TAGS})\b[^<>\n]{{0,400}}>|&(?:[a-zA-Z]{{2,8}}|#\d{{2,6}}|#x[0-9a-fA-F]{{2,5}});",
+    rf"<!--.{{0,2000}}?-->|<!DOCTYPE[^>]{{0,200}}>|<\?xml[^>]{{0,200}}\?>|"
+    rf"<(script|style)\b[^>]{{0,200}}>.{{0,20000}}?</\1>|(?:<|&lt;)/?(?P<tag>{_TAGS})"
+    rf"(?:\s*/?|[\s/][^<>\n]{{0,200}}?=[^<>\n]{{0,400}}?)(?:>|&gt;)",
     re.IGNORECASE | re.DOTALL,
+)
+_ENTITY = re.compile(
+    "&(?:amp;)*(?:[a-zA-Z]{2,8}|#\\d{2,6}|#[xX][0-9a-fA-F]{2,5});|&nbsp(?![A-Za-z;])"
+)
+_FORUM_TAG = re.compile(
+    "\\[/?(?:b|i|u|s|url|img|color|size|font|quote|center|align)(?:=[^\\]\n]{0,200})?\\]",
+    re.IGNORECASE,
+)
+_SCRIPT = re.compile(  # a line of JavaScript: it calls something, and holds nothing Chinese
+    r"^[ \t\u3000]*(?:document\.write|function \w+\(|var \w+ ?=|(?:\w+\.){0,3}\w+\([^)\u2e80-\uffff\n]{0,120}\);)"
+    r"[^\u2e80-\uffff\n]*$",
+    re.MULTILINE | re.ASCII,
 )
 _BREAKING_TAGS = frozenset(("br", "p", "div", "li", "tr", "hr", "h1", "h2", "h3", "h4", "h5", "h6"))
 
-_URL = (
-    r"(?:https?://|www\.)[A-Za-z0-9./?=&%_:#~-]+|"
-    r"[A-Za-z0-9-]{2,30}\.(?:com|net|org|cn|cc|tw|info|example)\b(?:/[\w./?=&-]*)?"
+_OPEN, _SHUT = r"（(\[〔【", r"）)\]〕】"
+_SIGNS = "①-⑳㉑-㊿⑴-⒇"
+_NOTE = rf"[{_OPEN}](?:[注註]\s?)?(?:[\d０-９]{{1,3}}|[①-⑳㉑-㊿])[{_SHUT}]"
+_MARKER = re.compile(
+    rf"[{_OPEN}{_SIGNS}¹²³⁰⁴-⁹](?:(?<=[{_OPEN}])(?:[注註]\s?)?(?:[\d０-９]{{1,3}}|[①-⑳㉑-㊿])[{_SHUT}]|"
+    rf"(?<=[{_SIGNS}])|(?<=[¹²³⁰⁴-⁹])[¹²³⁰⁴-⁹]{{0,2}})"
 )
-_ADDRESS = re.compile(_URL + r"|[\w.-]{1,40}@[\w-]{1,40}\.[a-z]{2,4}", re.IGNORECASE)
-_BRACKETED = re.compile(rf"[（(【\[]\s?(?:{_ADDRESS.pattern})\s?[）)】\]]", re.IGNORECASE)
-_AD = re.compile(
-    "本(?:[书書文]|[电電]子[书書]|作品)[^。\n]{0,12}(?:由|[来來]自)[^。\n]{0,30}"
-    "(?:整理|制作|製作|提供|下[载載]|收集|[扫掃]描|校[对對]|上[传傳]|首[发發])|"
-    "(?:更多|最新)[^。\n]{0,20}(?:小[说說]|[电電]子[书書]|章[节節]|好[书書])[^。\n]{0,20}"
-    "(?:[请請]|[访訪]|登[录錄陆陸]|[尽盡]在|下[载載]|[关關]注)|"
-    "[欢歡]迎[您你]?(?:光[临臨]|[访訪][问問]|加入|[来來]到)[^。\n]{0,30}(?:[网網]|[论論][坛壇]|[书書][库庫屋]|群)|"
-    "(?:[Tt][Xx][Tt]|全集|全本|免[费費]|[电電]子[书書])[^。\n]{0,6}下[载載]|"
-    "(?:[Qq][Qq]|微信|公[众眾][号號])\\s*(?:群|[号號])?\\s*[：:]?\\s*[A-Za-z0-9_]{5,}|"
-    "手[机機](?:用[户戶]|[阅閱][读讀])[^。\n]{0,20}|(?:文字|[会會][员員])手打|[书書]友上[传傳]|"
-    "(?:求|投)(?:月票|推[荐薦]票)|[（(【\\[](?:未完待[续續]|本章完)[）)】\\]]",
-    re.IGNORECASE,
-)
-_MAX_AD = 150
-
-_NOTE = r"[（(\[〔【]\d{1,3}[）)\]〕】]"
-_MARKER = re.compile(rf"(?<=[^\n\s])(?:{_NOTE}|[①-⑳㉑-㊿])")
-_NOTE_LINE = re.compile(rf"^[{_BLANKS}]*({_NOTE}|[①-⑳㉑-㊿])(?=\S)[^\n]*\n?", re.MULTILINE)
+_NOTE_LINE = re.compile(rf"^[{_BLANKS}]*({_NOTE}|[{_SIGNS}])(?=\S)[^\n]*\n?", re.MULTILINE)
 _SEPARATOR = re.compile(
-    rf"^[{_BLANKS}]*(?:[※＊*=_#~◆◇★☆●○·.-][{_BLANKS}]*){{3,}}$\n?", re.MULTILINE
+    rf"^[{_BLANKS}]*(?:[※＊*=_#~◆◇★☆●○·.—－-][{_BLANKS}]*){{3,}}$\n?", re.MULTILINE
 )
-
-_WIDE = re.compile("[Ａ-Ｚａ-ｚ０-９]+")
-_NARROW = re.compile(f"(?<=[{_HAN}”’」』）》])[,;:?!]+|[,;:?!](?=[{_HAN}“‘「『《])")
-_PARENS = re.compile(f"\\(([^()\n]{{0,80}}[{_HAN}][^()\n]{{0,80}})\\)")
-_DOTS = re.compile(
-    f"(?<=[{_HAN}”’」』）》，、！？])\\.{{3,}}+|"
-    f"(?<!\\.)\\.{{3,}}+(?=[{_HAN}“‘「『”’」』，。！？])|。{{3,}}+|．{{3,}}+"
-)
-_STOPS = re.compile(f"(?<=[{_HAN}”’」』）》])[．｡](?![．｡.])")
-_DASHES = re.compile(f"[―─]{{1,4}}|(?<=[{_HAN}])-{{2,4}}|-{{2,4}}(?=[{_HAN}])")
-_MIDDLE_DOTS = re.compile(f"(?<=[{_HAN}])[‧•・∙](?=[{_HAN}])|[∼](?=[{_HAN}])")
-_TO_FULL = str.maketrans(",;:?!", "，；：？！")
-
-_CORNERS = {
-    "「": "“",
-    "」": "”",
-    "『": "‘",
-    "』": "’",
-    "﹁": "“",
-    "﹂": "”",
-    "﹃": "‘",
-    "﹄": "’",
-    "〝": "“",
-    "〞": "”",
-    "＂": '"',
-}
-_CORNER = re.compile("[" + "".join(_CORNERS) + "]")
-_SINGLE = re.compile(f"(?<![A-Za-z])'([^'\n]{{0,80}}[{_HAN}][^'\n]{{0,80}})'(?![A-Za-z])")
 
 
 def _replace(
@@ -112,69 +99,89 @@ def _replace(
     return find
 
 
-def lines(text: str) -> Iterator[tuple[int, str]]:
-    """Each line with its offset, without its line break."""
-    start = 0
-    for line in text.split("\n"):
-        yield start, line
-        start += len(line) + 1
+def find_control(text: str, title: str) -> list[Edit]:
+    """Characters that show nothing, and the control tokens of language models."""
+    edits = [(match.start(), match.end(), "") for match in _CONTROL.finditer(text)]
+    if "<|" in text:
+        edits += [(match.start(), match.end(), "") for match in _SPECIAL.finditer(text)]
+    return sorted(edits)
 
 
-def _html_text(match: re.Match[str]) -> str:
-    if match["tag"]:
-        return "\n" if match["tag"].lower() in _BREAKING_TAGS else ""
-    if match[0].startswith("&"):
-        unescaped = html.unescape(match[0])
-        return " " if unescaped == "\xa0" else unescaped
-    return ""
-
-
-def find_ads(text: str, title: str) -> list[Edit]:
-    """Sentences that advertise are removed, with their line where nothing else is on it.
-
-    An address in brackets goes alone; so does one in a sentence too long to be an advertisement.
-    """
+def find_html(text: str, title: str) -> list[Edit]:
+    """Tags (a line break for those that break lines), entities, forum tags, lines of script."""
     edits: list[Edit] = []
-    for start, line in lines(text):
-        if len(line) <= _MAX_AD and not (_AD.search(line) or _ADDRESS.search(line)):
-            continue
-        found = list(_ads_in(line, start))
-        removed = sum(end - begin for begin, end, _ in found)
-        if removed and removed >= len(line.strip()):
-            found = [(start, min(start + len(line) + 1, len(text)), "")]
-        edits += found
-    return edits
+    if "<" in text or "&lt;" in text:
+        edits += [(match.start(), match.end(), _tag_text(match)) for match in _HTML.finditer(text)]
+    if "&" in text:
+        edits += [
+            (match.start(), match.end(), _entity(match[0])) for match in _ENTITY.finditer(text)
+        ]
+    for sign, pattern in (("[", _FORUM_TAG), (");", _SCRIPT), ("var ", _SCRIPT)):
+        if sign in text:
+            edits += [(match.start(), match.end(), "") for match in pattern.finditer(text)]
+    return sorted(edits, key=lambda edit: (edit[0], -edit[1]))  # the longest at each place
 
 
-def _ads_in(line: str, start: int) -> Iterator[Edit]:
-    for sentence in sentences(line):
-        short = len(sentence) <= _MAX_AD
-        bare = _BRACKETED.sub("", sentence)
-        if short and (_AD.search(sentence) or _ADDRESS.search(bare)):
-            yield start, start + len(sentence), ""
-        else:
-            pattern = _BRACKETED if bare != sentence else _ADDRESS
-            for match in pattern.finditer(sentence):
-                yield start + match.start(), start + match.end(), ""
-        start += len(sentence)
+def _tag_text(match: re.Match[str]) -> str:
+    return "\n" if (match["tag"] or "").lower() in _BREAKING_TAGS else ""
+
+
+def _entity(entity: str) -> str:
+    unescaped = html.unescape(re.sub("&(?:amp;)+", "&", entity))
+    return " " if unescaped == "\xa0" else unescaped
+
+
+_NEAR = 3  # markers between which a year in brackets may stand
 
 
 def find_notes(text: str, title: str) -> list[Edit]:
     """Note markers, and the lines of notes they point to.
 
     A line that begins "(3)" is a note if the marker (3) stood in the text before it (since the last
-    notes), or if it goes on from a note above; otherwise it is the author's own list and stays.
+    notes), or if it goes on from a note above; otherwise it is the author's own list and stays. A
+    number in brackets is a marker if it is one of a count (2, 3, ...) or has a note.
     """
-    markers = [(match.start(), match[0]) for match in _MARKER.finditer(text)]
+    markers = [
+        (match.start(), match[0])
+        for match in _MARKER.finditer(text)
+        if match.start() and not text[match.start() - 1].isspace()
+    ]
+    if "¹" not in text:  # then ² and ³ are powers: 米², 光速²
+        markers = [(place, marker) for place, marker in markers if marker not in "²³"]
+    if not markers:
+        return []
     edits: list[Edit] = []
+    noted: set[str] = set()
     for block in _note_blocks(text):
         start, end = block[0].start(), block[-1].end()
         previous = edits[-1][1] if edits else 0
-        open_markers = {mark for position, mark in markers if previous <= position < start}
-        if open_markers & {match[1] for match in block}:
+        first, behind = (bisect_right(markers, (at, "")) for at in (previous, start))
+        shared = {mark for _, mark in markers[first:behind]} & {match[1] for match in block}
+        if shared:
             edits.append((start, end, ""))
-    edits += [(at, at + len(mark), "") for at, mark in markers if not _inside(at, edits)]
+            noted |= shared
+    chosen = _counted(text, markers, noted)
+    edits += [(at, at + len(mark), "") for at, mark in chosen if not _inside(at, edits)]
     return sorted(edits)
+
+
+def _counted(text: str, markers: list[tuple[int, str]], noted: set[str]) -> list[tuple[int, str]]:
+    """The markers that are one of a count or have a note; an enumeration (：①…；②…) is none."""
+    numbers = [_number(mark) for _, mark in markers]
+    chosen = []
+    for at, (place, mark) in enumerate(markers):
+        near = numbers[max(0, at - _NEAR) : at], numbers[at + 1 : at + 1 + _NEAR]
+        follows = numbers[at] - 1 in near[0] or numbers[at] + 1 in near[1]
+        if text[place - 1] in "：:；;":
+            continue
+        if follows or mark in noted or mark[0] not in "（([〔【":
+            chosen.append((place, mark))
+    return chosen
+
+
+def _number(mark: str) -> int:
+    digits = re.sub(r"\D", "", unicodedata.normalize("NFKC", mark))
+    return int(digits) if digits else -1
 
 
 def _note_blocks(text: str) -> list[list[re.Match[str]]]:
@@ -189,42 +196,8 @@ def _note_blocks(text: str) -> list[list[re.Match[str]]]:
 
 
 def _inside(position: int, spans: list[Edit]) -> bool:
-    from bisect import bisect_right
-
     index = bisect_right(spans, (position, 1 << 60, "")) - 1
     return index >= 0 and spans[index][0] <= position < spans[index][1]
-
-
-def find_width(text: str, title: str) -> list[Edit]:
-    """Full-width letters and digits made half-width; punctuation beside Chinese, full-width."""
-    edits: list[Edit] = []
-    for match in _WIDE.finditer(text):
-        edits.append((match.start(), match.end(), "".join(chr(ord(c) - 0xFEE0) for c in match[0])))
-    for match in _NARROW.finditer(text):
-        edits.append((match.start(), match.end(), match[0].translate(_TO_FULL)))
-    for match in _PARENS.finditer(text):
-        edits.append((match.start(), match.start() + 1, "（"))
-        edits.append((match.end() - 1, match.end(), "）"))
-    for pattern, new in ((_DOTS, "……"), (_STOPS, "。"), (_DASHES, "——"), (_MIDDLE_DOTS, "·")):
-        edits += [
-            (match.start(), match.end(), "～" if match[0] == "∼" else new)
-            for match in pattern.finditer(text)
-        ]
-    return sorted(edits)
-
-
-def find_quotes(text: str, title: str) -> list[Edit]:
-    """Corner brackets, and straight quotes that pair up within a line, made “” and ‘’."""
-    edits = [(match.start(), match.end(), _CORNERS[match[0]]) for match in _CORNER.finditer(text)]
-    if '"' in text or "'" in text:
-        for start, line in lines(text):
-            if line.count('"') % 2 == 0 and re.search(f"[{_HAN}]", line):
-                places = [match.start() for match in re.finditer('"', line)]
-                edits += [(start + at, start + at + 1, "“”"[i % 2]) for i, at in enumerate(places)]
-            for match in _SINGLE.finditer(line):
-                edits.append((start + match.start(), start + match.start() + 1, "‘"))
-                edits.append((start + match.end() - 1, start + match.end(), "’"))
-    return sorted(edits)
 
 
 _SPACE = re.compile(f"[{_BLANKS}]+")
@@ -256,14 +229,25 @@ def _between_han(line: str, start: int, end: int) -> bool:
 RULES: dict[str, Rule] = {
     "line_ends": Rule(_replace(_LINE_ENDS, lambda _: "\n"), "换行统一", "line ends made equal"),
     "control": Rule(
-        _replace(_CONTROL, lambda _: ""),
+        find_control,
         "控制、零宽、私用字符",
         "control, zero-width, private-use and damaged characters",
     ),
-    "html": Rule(_replace(_HTML, _html_text), "HTML 残留", "HTML tags and entities"),
+    "html": Rule(find_html, "HTML 残留", "HTML tags and entities"),
+    "publisher": Rule(
+        find_publisher_matter,
+        "版权页、古登堡声明、全书完",
+        "colophons, the Gutenberg licence, notes of the end",
+    ),
+    "watermarks": Rule(
+        find_watermarks, "用符号隔开的水印", "watermarks whose characters are parted by symbols"
+    ),
     "ads": Rule(
         find_ads, "网站广告、下载说明、网址", "site advertisements, download notices, addresses"
     ),
+    "contents": Rule(find_contents, "目录", "tables of contents"),
+    "running_titles": Rule(find_running_titles, "页眉", "running titles"),
+    "page_numbers": Rule(find_page_numbers, "页码", "page numbers"),
     "separators": Rule(
         _replace(_SEPARATOR, lambda _: ""), "分隔线", "lines of asterisks and the like"
     ),
@@ -282,5 +266,14 @@ RULES: dict[str, Rule] = {
     ),
     "layout": Rule(
         lambda text, title: lay_out(text), "章回标题独立、空行", "headings set apart, blank lines"
+    ),
+    "doubled_marks": Rule(
+        find_doubled_marks, "重复标点（只计数）", "doubled punctuation (counted only)", counts=True
+    ),
+    "missing_marks": Rule(
+        find_missing_marks,
+        "缺失标点、引号不成对（只计数）",
+        "missing punctuation, unpaired quotes (counted only)",
+        counts=True,
     ),
 }

@@ -14,12 +14,12 @@ SCRIPTS: tuple[str, ...] = ("simplified", "traditional", "keep")
 # OpenCC leaves 著 and 祇 alone, because they are also simplified characters. In old traditional
 # editions they mostly stand for the particle 着 and for 只, which a style is measured by.
 _PARTICLE = re.compile(
-    "(?<![名显卓昭原专巨论编土遗译拙彰])著(?!名(?![姓字单])|作(?![什么几甚])|者|述|称|录|书立|书人|于)"
+    "著(?<![名显卓昭原专巨论编土遗译拙彰].)(?!名(?![姓字单])|作(?![什么几甚])|者|述|称|录|书立|书人|于)"
 )
-_ONLY = re.compile("(?<![神地灵])祇(?![园洹树])")
+_ONLY = re.compile("祇(?<![神地灵].)(?![园洹树])")
 
 # Simplified texts use these as they are; OpenCC would take them for traditional forms.
-_ALSO_SIMPLIFIED = frozenset("乾拚捱藉覆徵夥瞭摺麴坏苧")
+_ALSO_SIMPLIFIED = re.compile("[乾拚捱藉覆徵夥瞭摺麴坏苧]")
 _SAMPLE = 4000
 
 
@@ -55,10 +55,13 @@ def is_simplified(text: str) -> bool:
 
 
 def _keep_simplified(text: str, converted: str) -> str:
-    if len(text) != len(converted) or not _ALSO_SIMPLIFIED & set(text):
+    if len(text) != len(converted):
         return converted
-    pairs = zip(text, converted, strict=True)
-    return "".join(a if a in _ALSO_SIMPLIFIED else b for a, b in pairs)
+    pieces, at = [], 0
+    for kept in _ALSO_SIMPLIFIED.finditer(text):
+        pieces += [converted[at : kept.start()], kept[0]]
+        at = kept.end()
+    return "".join([*pieces, converted[at:]])
 
 
 def to_traditional(text: str) -> str:

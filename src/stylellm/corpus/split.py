@@ -44,12 +44,14 @@ class Work:
         chapters: in order.
         source: the number of the file it came from.
         label: tells the documents of one file apart.
+        author: who wrote it; "" where nobody says.
     """
 
     title: str
     chapters: tuple[Chapter, ...]
     source: int = 0
     label: str = ""
+    author: str = ""
 
     @property
     def num_characters(self) -> int:
@@ -69,6 +71,7 @@ class Section:
     ends_document: bool
     split: str = TRAIN
     source: int = 0
+    author: str = ""
 
 
 def chapters(text: str) -> list[Chapter]:
@@ -270,7 +273,9 @@ def _sections(work: Work, divide: bool) -> list[Section]:
         for index, part in enumerate(parts, start=1):
             name = f"{label} ({index}/{len(parts)})" if len(parts) > 1 else label
             ends = index == len(parts)
-            sections.append(Section(work.title, name, part, ends, source=work.source))
+            sections.append(
+                Section(work.title, name, part, ends, source=work.source, author=work.author)
+            )
     return sections
 
 

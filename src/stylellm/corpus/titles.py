@@ -80,7 +80,7 @@ def _first_heading(head: str, text: str, start: int) -> int:
         return 0
     if not re.search("[第卷]", head[: _MAX_FRONT + 1]):
         return 0
-    found = inline_headings(text[start:])
+    found = inline_headings(text[start : start + 100_000])
     return found[0].start if found else 0
 
 
