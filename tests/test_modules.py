@@ -36,6 +36,7 @@ def run_script(*argv: str) -> subprocess.CompletedProcess[str]:
         "scripts/inference.py",
         "scripts/setup_data.py",
         "scripts/download_model.py",
+        "scripts/check_gpu.py",
     ],
 )
 def test_help_of_the_sketchs_scripts(script: str) -> None:

@@ -29,6 +29,10 @@ DOCS = (
     "data/README.md",
     "docs/download.md",
     "docs/download.zh-CN.md",
+    "docs/ingest.md",
+    "docs/ingest.zh-CN.md",
+    "docs/install.md",
+    "docs/install.zh-CN.md",
     "docs/evaluation.md",
     "docs/method.md",
     "docs/sketch.md",
@@ -83,8 +87,9 @@ def argv_of(line: str) -> list[str]:
         return ["train", *words[2:]]
     if words[1] == "scripts/inference.py":
         return ["write", *script(words[1]).arguments(words[2:])]
-    if words[1] == "scripts/download_model.py":
-        return ["download", *words[2:]]
+    for name, command in (("download_model", "download"), ("check_gpu", "doctor")):
+        if words[1] == f"scripts/{name}.py":
+            return [command, *words[2:]]
     assert words[1] == "scripts/setup_data.py", f"unknown script: {line}"
     return []
 
@@ -228,7 +233,7 @@ def test_only_options_that_exist_are_named(name: str) -> None:
     known = "".join(parser_of(command).format_help() for command in COMMANDS)
     known += read("scripts/setup_data.py") + read("scripts/inference.py")
     for text in code(name):
-        if "pip install" in text:
+        if "pip install" in text or text == "--index-url":
             continue
         for option in re.findall(r"(?<!\S)--[a-z_-]+", text):
             assert option in ("--version", "--nproc_per_node") or option in known, text
