@@ -1,145 +1,189 @@
-"""Time and memory of the loss stage: full logits with autograd against the chunked form.
+"""Time and memory of the loss stage: this project's beside full logits, Liger's and TRL's.
 
-Both run in this one process, turn about, with the same inputs: loss and gradient of the hidden
-states. Peak memory is taken in a process of its own for each (Linux only; "not measured"
-elsewhere). Only the ratios mean anything on another machine.
+Loss (cross-entropy + 0.1 KL at every position) and gradient of the hidden states, from the same
+inputs. Every measurement has a process of its own with one warm-up step (which also compiles); the
+forms take turns, so that a busy machine is busy for all of them. Peak memory is what the process
+takes beyond its inputs (Linux only; "not measured" elsewhere). Times are of the processor for one
+thread, of the clock for several. Only the ratios of medians mean anything on another machine.
 
-    python benchmarks/bench_objective.py --positions 2048 --vocabulary 151936
+    python benchmarks/bench_objective.py --positions 1024 2048
+    python benchmarks/bench_objective.py --positions 64 --vocabulary 4096 --hidden 64 --rounds 1
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-FORMS = ("dense", "chunked")
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+TITLES = {
+    "ours": "ours, eager",
+    "ours_compiled": "ours, compiled",
+    "full": "full logits",
+    "liger": "Liger chunked JSD",
+    "trl": "TRL chunked kernels",
+}
+BETA = 0.1
 
 
 def main() -> None:
     args = parse()
-    if args.memory_of:
-        print(peak_memory(args))
+    if args.measure:
+        print(json.dumps(measure(args, args.measure)))
         return
-    memory = {form: measured_apart(form) for form in FORMS}
-    seconds = times(args)
-    report(args, seconds, memory)
+    for positions in args.positions:
+        results = take_turns(args, positions)
+        report(args, positions, results)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--positions", type=int, default=512)
+    parser.add_argument("--positions", type=int, nargs="+", default=[1024, 2048])
     parser.add_argument("--hidden", type=int, default=896)
-    parser.add_argument("--vocabulary", type=int, default=32000)
+    parser.add_argument("--vocabulary", type=int, default=151936)
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
-    parser.add_argument("--scored", type=float, default=1.0, help="share of positions with a label")
-    parser.add_argument("--kl", type=float, default=1.0, help="share of positions with a KL")
     parser.add_argument("--direction", default="policy_ref", choices=["policy_ref", "ref_policy"])
-    parser.add_argument("--chunk_size", type=int, default=0)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--forms", nargs="+", default=list(TITLES), choices=list(TITLES))
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each form")
+    parser.add_argument("--steps", type=int, default=1, help="timed steps of a process")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--memory_of", choices=FORMS, help=argparse.SUPPRESS)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--measure", choices=list(TITLES), help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def make_step(args: argparse.Namespace, form: str):
-    """A function that runs loss and backward once and returns the loss."""
-    import torch
+def take_turns(args: argparse.Namespace, positions: int) -> dict[str, list[dict]]:
+    """Measurements of each form; every second round in reverse order."""
+    results: dict[str, list[dict]] = {form: [] for form in args.forms}
+    for turn in range(args.rounds):
+        for form in args.forms if turn % 2 == 0 else args.forms[::-1]:
+            failed = results[form] and "not_run" in results[form][0]
+            if not failed:
+                results[form].append(apart(args, form, positions))
+                show = results[form][-1]
+                print(f"  N={positions} round {turn + 1} {TITLES[form]}: {show}", flush=True)
+    return results
 
-    from stylellm.objective import chunked, dense
+
+def apart(args: argparse.Namespace, form: str, positions: int) -> dict:
+    """One measurement in a process of its own."""
+    command = [sys.executable, __file__, "--measure", form, "--positions", str(positions)]
+    for name in ("hidden", "vocabulary", "dtype", "direction", "steps", "threads", "device"):
+        command += [f"--{name}", str(getattr(args, name))]
+    answer = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    if answer.returncode:
+        lines = answer.stderr.strip().splitlines()
+        reason = lines[-1] if lines else f"ended with status {answer.returncode} (memory?)"
+        return {"not_run": reason}
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def measure(args: argparse.Namespace, form: str) -> dict:
+    """Seconds a step, peak memory in MiB beyond the inputs, and the loss."""
+    import torch
+    from loss_forms import NotInstalled, make
 
     torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    dtype = getattr(torch, args.dtype)
-    head = torch.empty(args.vocabulary, args.hidden, dtype=dtype).normal_(0, 0.06)
-    policy = torch.empty(args.positions, args.hidden, dtype=dtype).normal_()
-    reference = policy + 0.03 * torch.randn_like(policy)
-    labels = torch.randint(args.vocabulary, (args.positions,))
-    labels[torch.rand(args.positions) >= args.scored] = -100
-    kl_weight = torch.rand(args.positions) < args.kl
-    policy.requires_grad_()
-    loss_of = {"dense": dense, "chunked": chunked}[form].style_alignment_loss
+    try:
+        loss_of = make(form, args.direction)
+    except NotInstalled as missing:
+        return {"not_run": str(missing)}
+    policy, reference, head, labels = inputs(args)
+    start_memory(args.device)
+    before = high_water_mark(args.device)
 
     def step() -> float:
         policy.grad = None
-        result = loss_of(
-            policy,
-            reference,
-            head,
-            labels,
-            kl_weight,
-            0.1,
-            kl_direction=args.direction,
-            chunk_size=args.chunk_size,
-        )
-        result.loss.backward()
-        return result.loss.item()
+        loss = loss_of(policy, reference, head, labels, BETA, True)
+        loss.backward()
+        return loss.item()
 
-    return step
-
-
-def times(args: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds per step of each form, the forms taking turns after one warm-up each."""
-    steps = {form: make_step(args, form) for form in FORMS}
-    losses = {form: step() for form, step in steps.items()}
-    print("loss: " + ", ".join(f"{form} {loss:.6f}" for form, loss in losses.items()))
-    seconds: dict[str, list[float]] = {form: [] for form in FORMS}
-    for pair in range(args.pairs):
-        for form in FORMS if pair % 2 == 0 else FORMS[::-1]:
-            start = time.perf_counter()
-            steps[form]()
-            seconds[form].append(time.perf_counter() - start)
-    return seconds
+    loss = step()
+    peak = high_water_mark(args.device)
+    clock = time.process_time if args.threads == 1 and args.device == "cpu" else time.perf_counter
+    seconds = []
+    for _ in range(args.steps):
+        start = clock()
+        step()
+        seconds.append(clock() - start)
+    used = None if peak is None or before is None else peak - before
+    return {"seconds": statistics.median(seconds), "mib": used, "loss": loss}
 
 
-def measured_apart(form: str) -> float | None:
-    """Peak memory of one step in MiB beyond its inputs, from a process of its own."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--memory_of", form]
-    answer = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
-    if answer.returncode:
-        sys.exit(answer.stderr)
-    value = answer.stdout.split()[-1]
-    return None if value == "None" else float(value)
+def inputs(args: argparse.Namespace) -> tuple:
+    """Hidden states of policy and reference with a KL near 0.004, head and labels."""
+    import torch
+
+    torch.manual_seed(0)
+    dtype, device = getattr(torch, args.dtype), args.device
+    head = torch.empty(args.vocabulary, args.hidden, dtype=dtype, device=device)
+    head.normal_(0, 3 / args.hidden**0.5)
+    policy = torch.empty(args.positions[0], args.hidden, dtype=dtype, device=device).normal_()
+    reference = policy + 0.03 * torch.randn_like(policy)
+    labels = torch.randint(args.vocabulary, (len(policy),), device=device)
+    return policy.requires_grad_(), reference.detach(), head, labels
 
 
-def peak_memory(args: argparse.Namespace) -> float | None:
-    if not Path("/proc/self/status").exists():
+def start_memory(device: str) -> None:
+    import torch
+
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def high_water_mark(device: str) -> float | None:
+    """Peak so far in MiB; on a CPU VmHWM, which unlike ru_maxrss does not start at the parent's."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status")
+    if not status.exists():
         return None
-    step = make_step(args, args.memory_of)
-    before = high_water_mark()
-    step()
-    return high_water_mark() - before
-
-
-def high_water_mark() -> float:
-    """VmHWM of this process in MiB: unlike ru_maxrss it does not start at the parent's."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+    for line in status.read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024
-    raise RuntimeError("no VmHWM in /proc/self/status")
+    return None
 
 
-def report(
-    args: argparse.Namespace, seconds: dict[str, list[float]], memory: dict[str, float | None]
-) -> None:
+def report(args: argparse.Namespace, positions: int, results: dict[str, list[dict]]) -> None:
     print(
-        f"N={args.positions} H={args.hidden} V={args.vocabulary} {args.dtype}, "
-        f"scored {args.scored:g}, kl {args.kl:g}, {args.direction}, {args.threads} thread(s)"
+        f"N={positions} H={args.hidden} V={args.vocabulary} {args.dtype}, {args.direction}, "
+        f"{args.device}, {args.threads} thread(s), {args.rounds} processes each, medians"
     )
-    medians = {form: statistics.median(values) for form, values in seconds.items()}
-    for form in FORMS:
-        mib = memory[form]
-        peak = "not measured" if mib is None else f"{mib:.0f} MiB"
+    rows = {form: medians(found) for form, found in results.items()}
+    best = rows.get("ours") or rows.get("ours_compiled")
+    print(f"{'loss':20} {'seconds':>9} {'ratio':>7} {'peak MiB':>9} {'ratio':>7} {'loss':>10}")
+    for form in args.forms:
+        row = rows[form]
+        if row is None:
+            print(f"{TITLES[form]:20} not run: {results[form][0]['not_run']}")
+            continue
+        seconds, mib, loss = row
+        memory = "not meas." if mib is None else f"{mib:.0f}"
+        times = f"{seconds / best[0]:.2f}" if best else "-"
+        shares = f"{mib / best[1]:.2f}" if best and mib is not None and best[1] else "-"
         print(
-            f"{form:8} {medians[form]:.3f} s (min {min(seconds[form]):.3f}, "
-            f"max {max(seconds[form]):.3f}, {args.pairs} runs), peak {peak}"
+            f"{TITLES[form]:20} {seconds:>9.3f} {times:>7} {memory:>9} {shares:>7} {loss:>10.5f}",
+            flush=True,
         )
-    print(f"time   dense / chunked: {medians['dense'] / medians['chunked']:.2f}")
-    if memory["dense"] and memory["chunked"]:
-        print(f"memory dense / chunked: {memory['dense'] / memory['chunked']:.2f}")
+
+
+def medians(found: list[dict]) -> tuple[float, float | None, float] | None:
+    if not found or any("not_run" in one for one in found):
+        return None
+    memory = [one["mib"] for one in found if one["mib"] is not None]
+    return (
+        statistics.median(one["seconds"] for one in found),
+        statistics.median(memory) if memory else None,
+        found[0]["loss"],
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from stylellm.errors import StyleLLMError
 from stylellm.evaluation.likelihood import suffix_gain, window_likelihood
 from stylellm.masking.plan import MaskSettings, plan_mask, window_rng
 from stylellm.model.load import load_base
+from stylellm.model.policy import add_lora
 from stylellm.model.reference import adapter_off
 
 
@@ -170,3 +171,23 @@ def test_suffix_gain_leaves_out_what_does_not_fit(policy, tiny_tokenizer, long_w
 def test_suffix_gain_without_a_window_to_score_is_empty(policy, tiny_tokenizer):
     short = [{"text": "剑光", "ends_document": False}]
     assert suffix_gain(policy, tiny_tokenizer, short) == {}
+
+
+def test_an_adapter_on_the_head_and_trained_rows_count(tiny_model_dir, tiny_tokenizer, windows):
+    torch.manual_seed(1)
+    policy = add_lora(
+        load_base(str(tiny_model_dir)), base_name="tiny", r=4,
+        target_modules=["q_proj", "lm_head"], trained_tokens=[3, 5],
+    ).eval()  # fmt: skip
+    for name, weight in policy.named_parameters():
+        if weight.requires_grad and "lora_A" not in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    found = window_likelihood(policy, tiny_tokenizer, windows)
+    for i, window in enumerate(windows):
+        ids = ids_of(tiny_tokenizer, window)
+        assert found.nll_policy[i] == pytest.approx(own_loss(policy, ids)[0], rel=1e-4)
+        on = log_probabilities(policy, ids)
+        with adapter_off(policy):
+            off = log_probabilities(policy, ids)
+        kl = torch.nn.functional.kl_div(off, on, log_target=True, reduction="none").sum(1)[:-1]
+        assert found.kl[i] == pytest.approx(kl.sum().item(), rel=1e-4)

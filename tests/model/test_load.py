@@ -124,7 +124,9 @@ def test_a_damaged_model_folder(copy_of_model, file, content):
         (copy_of_model / file).write_text(content, encoding="utf-8")
     message = failure(load_base, str(copy_of_model))
     assert str(copy_of_model) in message
-    assert "from the hub" not in message.split(";")[0]  # it was found: not a question of the network
+    assert (
+        "from the hub" not in message.split(";")[0]
+    )  # it was found: not a question of the network
 
 
 def test_weights_of_another_shape(copy_of_model):

@@ -211,18 +211,67 @@ def test_unknown_target_modules_are_refused(make_policy, targets):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("targets", [["lm_head"], ["q_proj", "lm_head"]])
-def test_an_adapter_on_the_head_is_refused(make_policy, targets):
-    with pytest.raises(ModelError, match="output head"):
-        make_policy(target_modules=targets)
-
-
 @pytest.mark.parametrize("targets", [["mlp.up_proj"], ["layers.1.self_attn.q_proj"]])
 def test_targets_may_be_named_by_several_parts(make_policy, targets):
     assert all(targets[0] in name for name in lora_weights(make_policy(target_modules=targets)))
 
 
+@pytest.mark.parametrize(
+    "start", ["pissa", "pissa_niter_4", "PiSSA", "olora", "corda", "loftq", "lora_ga"]
+)
+def test_a_start_that_changes_the_base_is_refused(make_policy, start):
+    with pytest.raises(ModelError, match="changes the base weights") as raised:
+        make_policy(init_lora_weights=start)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("start", [True, "gaussian", "orthogonal"])
+def test_other_starts_leave_policy_and_reference_equal(make_policy, batch, start):
+    policy = make_policy(init_lora_weights=start)
+    hidden = policy_hidden(policy, policy, *batch)
+    torch.testing.assert_close(hidden, reference_hidden(policy, *batch), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "mlp.down_proj"]])
+def test_the_adapter_on_some_layers_only(make_policy, batch, targets):
+    whole = {
+        name for name in lora_weights(make_policy(target_modules=targets)) if ".layers.1." in name
+    }
+    policy = make_policy(target_modules=targets, layers=[1], trained=True)
+    assert set(lora_weights(policy)) == whole
+    hidden = policy_hidden(policy, policy, *batch)
+    assert not torch.equal(hidden, reference_hidden(policy, *batch))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": [2]}, "some of 0 to 1"),
+        ({"layers": []}, "some of 0 to 1"),
+        ({"layers": [0], "target_modules": ["nothing"]}, "nothing"),
+        ({"layers": [0], "target_modules": "q_proj"}, "a list of names"),
+        ({"trained_tokens": [3, 100000]}, r"100000\]; expected ids of 0 to"),
+        ({"trained_tokens": [3, 3]}, "each once"),
+    ],
+)
+def test_layers_and_tokens_that_do_not_exist(make_policy, options, message):
+    with pytest.raises(ModelError, match=message):
+        make_policy(**options)
+
+
 # Saving and loading.
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [("init_lora_weights", "pissa", "changes the base"), ("bias", "all", "trained biases")],
+)
+def test_a_saved_adapter_without_its_base_is_refused(make_policy, tmp_path, key, value, message):
+    make_policy().save_pretrained(str(tmp_path))
+    file = tmp_path / "adapter_config.json"
+    saved = json.loads(file.read_text(encoding="utf-8")) | {key: value}
+    file.write_text(json.dumps(saved), encoding="utf-8")
+    assert message in refusal(tmp_path)
 
 
 def test_a_saved_adapter_loads_as_the_same_policy(make_policy, tiny_model_dir, tmp_path, batch):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stylellm.errors import StyleLLMError
-from stylellm.objective import chunked, dense, elementwise
+from stylellm.objective import chunked, chunking, dense, elementwise
 
 DIRECTIONS = ["policy_ref", "ref_policy"]
 both_directions = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -157,7 +157,7 @@ def test_beta_zero_is_plain_cross_entropy(with_reference):
 def test_chunk_size_does_not_matter(direction, chunk_size, monkeypatch):
     problem = make_problem()
     truth = solve(chunked, problem, kl_direction=direction)
-    monkeypatch.setattr(chunked, "BLOCK_ELEMENTS_CPU", 3 * 211)  # blocks of 3 rows
+    monkeypatch.setattr(chunking, "BLOCK_ELEMENTS_CPU", 3 * 211)  # blocks of 3 rows
     ours = solve(chunked, problem, kl_direction=direction, chunk_size=chunk_size)
     assert_same(ours, truth, 1e-12)
 
@@ -484,12 +484,6 @@ def test_the_gradient_follows_a_factor_on_the_loss():
     torch.testing.assert_close(hidden.grad, 3 * gradient)
     assert not result.nll.requires_grad
     assert not result.kl_sum.requires_grad
-
-
-def test_the_chosen_chunk_fills_64_mib_and_has_16_rows_at_least():
-    assert chunked.chosen_chunk_size(torch.empty(8192, 1, dtype=torch.float32)) == 2048
-    assert chunked.chosen_chunk_size(torch.empty(151936, 1, dtype=torch.bfloat16)) == 220
-    assert chunked.chosen_chunk_size(torch.empty(2_000_000, 1, dtype=torch.float32)) == 16
 
 
 @pytest.mark.parametrize("module", [chunked, dense])

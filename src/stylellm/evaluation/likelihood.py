@@ -17,7 +17,7 @@ from stylellm.errors import DataError
 from stylellm.masking.collate import Window, collate, encoder
 from stylellm.masking.formats import IGNORE, Example, Order, Sentinels, format_example
 from stylellm.masking.plan import MaskPlan, MaskSettings, plan_mask, window_rng
-from stylellm.model.policy import output_weight, policy_hidden
+from stylellm.model.policy import head_terms, output_weight, policy_hidden
 from stylellm.model.reference import reference_hidden
 from stylellm.objective.chunked import style_alignment_loss
 from stylellm.progress import track
@@ -123,16 +123,15 @@ def _score(
 def _score_batch(policy: Any, batch: dict[str, torch.Tensor]) -> np.ndarray:
     """[4, B]: policy NLL, reference NLL, KL, count."""
     ids, mask, labels = batch["input_ids"], batch["attention_mask"], batch["labels"]
-    hidden = policy_hidden(policy, policy, ids, mask)
-    reference = reference_hidden(policy, ids, mask)
+    hidden = policy_hidden(policy, policy, ids, mask).flatten(0, 1)
+    reference = reference_hidden(policy, ids, mask).flatten(0, 1)
     weight = output_weight(policy)
     flat = labels.flatten()
     scored = batch["kl_mask"].flatten()
-    of_policy = style_alignment_loss(
-        hidden.flatten(0, 1), reference.flatten(0, 1), weight, flat, scored, 1.0
-    )
+    terms: Any = head_terms(policy, hidden)
+    of_policy = style_alignment_loss(hidden, reference, weight, flat, scored, 1.0, **terms)
     of_reference = style_alignment_loss(
-        reference.flatten(0, 1), None, weight, flat, torch.zeros_like(scored), 0.0
+        reference, None, weight, flat, torch.zeros_like(scored), 0.0
     )
     shape = labels.shape
     columns = [

@@ -103,6 +103,7 @@ def load_base(
     dtype: str = "auto",
     attn_implementation: str = "sdpa",
     load_in_4bit: bool = False,
+    load_in_8bit: bool = False,
 ) -> Any:
     """The base model, frozen later by the adapter; on the CPU unless quantised.
 
@@ -113,6 +114,7 @@ def load_base(
             it, else float16).
         attn_implementation: eager, sdpa or flash_attention_2.
         load_in_4bit: NF4 with bitsandbytes.
+        load_in_8bit: LLM.int8() with bitsandbytes.
 
     Raises:
         ModelError: no such model, or one whose head the objective cannot use.
@@ -132,6 +134,10 @@ def load_base(
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=kwargs["dtype"],
         )
+    elif load_in_8bit:
+        from transformers import BitsAndBytesConfig
+
+        kwargs["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
     location = model_location(name, revision)
     try:
         model = AutoModelForCausalLM.from_pretrained(location, **kwargs)
@@ -148,7 +154,9 @@ def _auto_dtype() -> Any:
 
     if not torch.cuda.is_available():
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return (
+        torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    )
 
 
 def _check_head(model: Any, name: str) -> None:

@@ -14,7 +14,14 @@ from typing import Any
 import torch
 
 from stylellm.errors import ModelError
+from stylellm.model.head import check_head_adapter, check_logits, head_terms, output_weight
 from stylellm.model.load import first_line, load_base, load_tokenizer
+from stylellm.model.targets import check_start, check_tokens, unmatched_targets, within_layers
+
+__all__ = [
+    "add_lora", "backbone_of", "head_terms", "load_policy", "output_weight", "policy_hidden",
+    "run_backbone",
+]  # fmt: skip
 
 
 def add_lora(
@@ -26,24 +33,48 @@ def add_lora(
     dropout: float = 0.05,
     target_modules: str | Sequence[str] = "all-linear",
     use_rslora: bool = False,
+    use_dora: bool = False,
+    init_lora_weights: bool | str = True,
+    trained_tokens: Sequence[int] = (),
+    layers: Sequence[int] | None = None,
 ) -> Any:
     """Wraps ``model`` with a fresh adapter; only the adapter's weights require gradients.
 
     The adapter starts as zero (B = 0), so that policy and reference are equal before the first step.
 
+    Args:
+        model: the base, bare.
+        base_name: what adapter_config.json names as the base.
+        r, alpha, dropout, use_rslora, use_dora: as in peft's LoraConfig.
+        target_modules: all-linear (which leaves the head out), or names of linear layers; the output
+            head may be among them.
+        init_lora_weights: as in peft, but for those that change the base.
+        trained_tokens: ids whose rows of the embedding are trained (sentinels), and with them those
+            of a tied head.
+        layers: numbers of the decoder layers that get an adapter; all unless given.
+
     Raises:
-        ModelError: a target module that the model does not have.
+        ModelError: a target module or token that the model does not have, logits that are not hidden
+            states times head, an adapter that would change the base or that the objective cannot
+            follow on the head.
     """
     from peft import LoraConfig, get_peft_model
-    from peft.tuners.tuners_utils import BaseTunerLayer
 
+    check_start(init_lora_weights)
+    check_tokens(model, trained_tokens)
+    check_logits(model, base_name)
     targets = target_modules if isinstance(target_modules, str) else list(target_modules)
+    if layers is not None:
+        targets = within_layers(model, targets, layers)
     config = LoraConfig(
         r=r,
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=targets,
         use_rslora=use_rslora,
+        use_dora=use_dora,
+        init_lora_weights=init_lora_weights,  # type: ignore[arg-type]
+        trainable_token_indices=[int(token) for token in trained_tokens] or None,
         task_type="CAUSAL_LM",
     )
     try:
@@ -53,29 +84,19 @@ def add_lora(
             f"lora.target_modules {target_modules!r} does not fit the model ({first_line(error)})",
             "all-linear, or names of its linear layers such as q_proj, v_proj",
         ) from error
-    unmatched = [] if isinstance(targets, str) else _unmatched(policy, targets)
-    if unmatched:  # peft is content where at least one name fits
+    missing = [] if isinstance(targets, str) else unmatched_targets(policy, targets)
+    if missing:  # peft is content where at least one name fits
         raise ModelError(
-            f"lora.target_modules names {', '.join(unmatched)}, which the model does not have",
+            f"lora.target_modules names {', '.join(missing)}, which the model does not have",
             "all-linear, or names of its linear layers such as q_proj, v_proj",
         )
-    if isinstance(policy.get_output_embeddings(), BaseTunerLayer):
-        raise ModelError(
-            "lora.target_modules names the output head",
-            "layers inside the model: policy and reference must share the head",
-        )
+    check_head_adapter(policy)
     # The name, not this machine's path: the adapter must load elsewhere.
     policy.peft_config["default"].base_model_name_or_path = base_name
-    # The embeddings are never trained; left to itself peft would look the base up on the hub to find
-    # out, at every checkpoint.
+    # The embeddings are never trained as a whole; left to itself peft would look the base up on the
+    # hub to find out, at every checkpoint.
     policy.save_pretrained = partial(policy.save_pretrained, save_embedding_layers=False)
     return policy
-
-
-def _unmatched(policy: Any, targets: Sequence[str]) -> list[str]:
-    """The names that no layer with an adapter bears (the last parts of its dotted name)."""
-    layers = [f".{name}" for name in policy.base_model.targeted_module_names]
-    return [target for target in targets if not any(n.endswith(f".{target}") for n in layers)]
 
 
 def load_policy(
@@ -87,6 +108,7 @@ def load_policy(
     dtype: str = "auto",
     attn_implementation: str = "sdpa",
     load_in_4bit: bool = False,
+    load_in_8bit: bool = False,
 ) -> tuple[Any, Any]:
     """Loads a trained adapter with its base.
 
@@ -95,7 +117,7 @@ def load_policy(
         base: the base model, if not the one that adapter_config.json names.
         revision: the base's branch, tag or commit on the hub.
         trainable: keep the adapter trainable.
-        dtype, attn_implementation, load_in_4bit: as for ``load_base``.
+        dtype, attn_implementation, load_in_4bit, load_in_8bit: as for ``load_base``.
 
     Returns:
         ``(policy, tokenizer)``.
@@ -107,19 +129,16 @@ def load_policy(
     from safetensors import SafetensorError
 
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ModelError(
-            f"the folder {folder} does not exist",
-            "the output folder of a training run",
-            "Train first: stylellm train --config train_config.yaml",
-        )
+    _check_folder(folder)
     base = base or _base_of(folder)
+    _check_saved(folder)
     model = load_base(
         base,
         revision=revision,
         dtype=dtype,
         attn_implementation=attn_implementation,
         load_in_4bit=load_in_4bit,
+        load_in_8bit=load_in_8bit,
     )
     tokenizer = load_tokenizer(base, revision=revision)
     try:
@@ -131,8 +150,38 @@ def load_policy(
             "the base model it was trained on",
             "Name the right base with --model_name.",
         ) from error
+    check_head_adapter(policy)
     policy.eval()
     return policy, tokenizer
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ModelError(
+            f"the folder {folder} does not exist",
+            "the output folder of a training run",
+            "Train first: stylellm train --config train_config.yaml",
+        )
+
+
+def _check_saved(folder: Path) -> None:
+    """Refuses a saved adapter without which the base is not the base."""
+    file = folder / "adapter_config.json"
+    if not file.is_file():
+        return  # peft says so
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return  # here too
+    if not isinstance(saved, dict):
+        return
+    check_start(saved.get("init_lora_weights", True))
+    if saved.get("bias", "none") != "none":
+        raise ModelError(
+            f"the adapter in {folder} has trained biases of the base (bias: {saved['bias']}), which "
+            "stay when it is switched off",
+            "bias: none",
+        )
 
 
 def _base_of(folder: Path) -> str:
@@ -154,26 +203,17 @@ def _base_of(folder: Path) -> str:
         ) from error
 
 
-def output_weight(model: Any) -> torch.Tensor:
-    """The head's weight W, [V, H], frozen and shared by policy and reference.
-
-    Under autocast it comes in the autocast type, as the head itself would compute; the difference of
-    the hidden states is still taken in theirs, so that a small KL is not rounded away.
-    """
-    weight = model.get_output_embeddings().weight
-    device = weight.device.type
-    if torch.is_autocast_enabled(device) and weight.dtype == torch.float32:
-        return weight.to(torch.get_autocast_dtype(device))
-    return weight
-
-
 def backbone_of(policy: Any) -> Any:
     """The decoder below the head; LoRA lives inside its layers."""
     return policy.get_base_model().get_decoder()
 
 
 def policy_hidden(
-    model: Any, policy: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    model: Any,
+    policy: Any,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    position_ids: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Last hidden states of the policy after the final norm, [B, T, H], with gradients.
 
@@ -181,25 +221,39 @@ def policy_hidden(
         model: the module to call: the policy itself, or its data-parallel wrapper, whose forward must
             run for gradients to be synchronised.
         policy: the bare peft model.
-        input_ids, attention_mask: [B, T].
+        input_ids, attention_mask, position_ids: [B, T], see ``run_backbone``.
     """
     if model is policy:
-        return run_backbone(backbone_of(policy), input_ids, attention_mask)
+        return run_backbone(backbone_of(policy), input_ids, attention_mask, position_ids)
+    inputs = {"attention_mask": attention_mask, "position_ids": position_ids}
     caught: list[torch.Tensor] = []
     hook = backbone_of(policy).register_forward_hook(
         lambda _module, _args, output: caught.append(output.last_hidden_state)
     )
     try:  # one position of logits is the least that the wrapper's forward can be asked for
-        model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, logits_to_keep=1)
+        model(input_ids=input_ids, **inputs, use_cache=False, logits_to_keep=1)
     finally:
         hook.remove()
     return caught[0]
 
 
 def run_backbone(
-    backbone: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    backbone: Any,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    position_ids: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Last hidden states after the final norm, [B, T, H]; no logits are computed."""
+    """Last hidden states after the final norm, [B, T, H]; no logits are computed.
+
+    Args:
+        input_ids: [B, T].
+        attention_mask: [B, T]; rows that are padded on the right need none.
+        position_ids: [B, T]; where they start again a document begins, which does not see those
+            before it if there is no attention_mask.
+    """
     return backbone(
-        input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        position_ids=position_ids,
+        use_cache=False,
     ).last_hidden_state

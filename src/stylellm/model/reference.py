@@ -20,7 +20,7 @@ def adapter_off(policy: Any) -> Iterator[None]:
 
 @torch.no_grad()
 def reference_hidden(
-    policy: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    policy: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Last hidden states of the reference after the final norm, [B, T, H], without gradients."""
     with adapter_off(policy):

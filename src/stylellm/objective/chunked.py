@@ -5,6 +5,8 @@ states: z = h_p W^T gives P, delta = (h_p - h_q) W^T gives the rest (`elementwis
 to 16 bits then moves P a little, where two sets of full logits would drown a small KL in noise.
 The gradient with respect to h_p, (d loss/dz) W, is made in the forward pass, chunk by chunk over
 the positions in some set; nothing of size [N, V] is kept, and the frozen head gets no gradient.
+What the policy's head has beyond W (LoRA, trained token rows) is added to z and delta alike
+(`head_terms.py`).
 
 `dense.py` is the readable definition of the same loss.
 
@@ -13,7 +15,7 @@ Legend: N positions, R rows (positions) of one chunk or block, H hidden, V vocab
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,15 +23,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from stylellm.errors import StyleLLMError
+from stylellm.objective.chunking import blocks, chosen_chunk_size
+from stylellm.objective.compiled import compiled_rows, wanted
 from stylellm.objective.elementwise import Terms, loss_rows
+from stylellm.objective.gradients import Gradients
+from stylellm.objective.head_terms import HeadTerms, check_head_terms
 from stylellm.objective.inputs import LossInputs, StyleLoss, accumulation_dtype, check_inputs
-
-CHUNK_BYTES = 64 * 2**20  # of one [R, V] buffer when the chunk size is chosen; there are two
-MIN_CHUNK = 16
-# Elements of a block: the rows of a chunk whose elementwise part runs together. On a CPU the
-# buffers of a block stay in cache over some twenty passes; a GPU wants few launches.
-BLOCK_ELEMENTS_CPU = 2**18
-BLOCK_ELEMENTS = 2**23
 
 
 def style_alignment_loss(
@@ -45,6 +44,9 @@ def style_alignment_loss(
     num_kl: float | None = None,
     chunk_size: int = 0,
     label_weight: Tensor | None = None,
+    low_rank: tuple[Tensor, Tensor] | None = None,
+    token_logits: tuple[Tensor, Tensor] | None = None,
+    compile: bool | None = None,
 ) -> StyleLoss:
     """Reconstruction plus KL to the reference, in nats.
 
@@ -56,8 +58,9 @@ def style_alignment_loss(
     position with kl_beta = num_kl = 1.
 
     The matrix products run in the dtype of head_weight whatever autocast says, everything else
-    in float32 (float64 for a float64 head). Without gradient mode, or with a hidden_policy that
-    needs none, the gradient product is skipped. Second derivatives are not available.
+    in float32 (float64 for a float64 head). Gradients that nobody needs are not made: without
+    gradient mode none, for a hidden_policy that needs none not its product. Second derivatives are
+    not available.
 
     Args:
         hidden_policy: [N, H] after the final norm, adapter on.
@@ -69,15 +72,28 @@ def style_alignment_loss(
         kl_beta: weight of the KL term, >= 0.
         num_labels, num_kl: what the sums are divided by; the positions of non-zero weight in
             this call unless given (a trainer gives the totals of the optimizer step).
-        chunk_size: positions per chunk; 0 = as many as fill 64 MiB with logits, at least 16.
+        chunk_size: positions per chunk; 0 = as many as fill 64 MiB with logits (8 to 128 MiB on a
+            GPU, by its free memory), at least 16.
         label_weight: [N] >= 0, weights of the cross-entropy (all 1 unless given).
+        low_rank: features [N, r] and weight [V, r]; features @ weight.T is added to the policy's
+            logits (LoRA on the head). Both may need gradients.
+        token_logits: ids [K] and logits [N, K], added to the policy's logits of these tokens
+            (trained rows of the head). The logits may need a gradient.
+        compile: the elementwise part through torch.compile: True, False, or None for where it pays
+            (CUDA; training on a CPU with a large vocabulary and batch). Without a working compiler
+            the eager form runs, and the reason is logged.
 
     Raises:
-        StyleLLMError: a negative chunk_size; else see `stylellm.objective.inputs.check_inputs`.
+        StyleLLMError: a negative chunk_size, a compile that is no switch, head terms of other
+            shapes; else see `stylellm.objective.inputs.check_inputs`.
     """
     if chunk_size < 0:
         raise StyleLLMError(
             f"chunk_size is {chunk_size}", "0 (chosen) or more", "Set objective.chunk_size."
+        )
+    if compile not in (None, True, False):
+        raise StyleLLMError(
+            f"compile is {compile!r}", "True, False or None", "Set objective.compile."
         )
     inputs = check_inputs(
         hidden_policy,
@@ -91,17 +107,23 @@ def style_alignment_loss(
         num_kl=num_kl,
         label_weight=label_weight,
     )
+    terms = check_head_terms(hidden_policy, head_weight, low_rank, token_logits)
+    trained = (hidden_policy, terms.features, terms.weight, terms.token_logits)
+    training = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in trained)
+    active = int(((inputs.label_weight > 0) | (inputs.kl_weight > 0)).sum())
     scan = _Scan(
         hidden_reference,
         head_weight,
         inputs,
+        terms.to(head_weight.dtype),
         kl_direction,
         chunk_size or chosen_chunk_size(head_weight),
+        wanted(compile, head_weight, active, training),
     )
-    if torch.is_grad_enabled() and hidden_policy.requires_grad:
-        loss, nll, kl = _ChunkedLoss.apply(hidden_policy, scan)
+    if training:
+        loss, nll, kl = _ChunkedLoss.apply(scan, *trained)
     else:
-        nll, kl, _ = _run(hidden_policy, scan, with_gradient=False)
+        nll, kl, _ = _run(scan, hidden_policy, (False,) * len(trained))
         loss = _total(inputs, nll, kl)
     return StyleLoss(
         loss=loss,
@@ -114,37 +136,36 @@ def style_alignment_loss(
     )
 
 
-def chosen_chunk_size(head_weight: Tensor) -> int:
-    """Positions whose logits, in the dtype of the head [V, H], fill CHUNK_BYTES; at least 16."""
-    return max(MIN_CHUNK, CHUNK_BYTES // (head_weight.itemsize * len(head_weight)))
-
-
 class _Scan(NamedTuple):
     """What one pass over the positions needs besides hidden_policy."""
 
     hidden_reference: Tensor | None
     head_weight: Tensor
     inputs: LossInputs
+    terms: HeadTerms
     kl_direction: str
     chunk_size: int
+    compiled: bool
 
 
 class _ChunkedLoss(torch.autograd.Function):
-    """Loss, nll [N] and kl [N]; keeps only the finished gradient [N, H] for the backward pass."""
+    """Loss, nll [N] and kl [N]; keeps only the finished gradients for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_policy: Tensor, scan: _Scan) -> tuple[Tensor, Tensor, Tensor]:
-        nll, kl, gradient = _run(hidden_policy, scan, with_gradient=True)
-        ctx.save_for_backward(gradient)
-        ctx.dtype = hidden_policy.dtype
+    def forward(
+        ctx: Any, scan: _Scan, hidden_policy: Tensor, *trained: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        nll, kl, gradients = _run(scan, hidden_policy, ctx.needs_input_grad[1:])
+        ctx.save_for_backward(*gradients.parts())
+        ctx.dtypes = [None if x is None else x.dtype for x in (hidden_policy, *trained)]
         ctx.mark_non_differentiable(nll, kl)
         return _total(scan.inputs, nll, kl), nll, kl
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return (gradient * grad_loss).to(ctx.dtype), None
+    def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        parts = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        return None, *(None if x is None else (x * grad_loss).to(dtype) for x, dtype in parts)
 
 
 def _total(inputs: LossInputs, nll: Tensor, kl: Tensor) -> Tensor:
@@ -154,24 +175,25 @@ def _total(inputs: LossInputs, nll: Tensor, kl: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _run(
-    hidden_policy: Tensor, scan: _Scan, *, with_gradient: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """All chunks: nll [N], kl [N] and d loss / d hidden_policy [N, H] (None if not asked for)."""
-    dtype = accumulation_dtype(scan.head_weight.dtype)
-    nll = torch.zeros(len(hidden_policy), dtype=dtype, device=hidden_policy.device)
+    scan: _Scan, hidden_policy: Tensor, needed: Sequence[bool]
+) -> tuple[Tensor, Tensor, Gradients]:
+    """All chunks: nll [N], kl [N] and the needed gradients."""
+    head = scan.head_weight
+    nll = torch.zeros(
+        len(hidden_policy), dtype=accumulation_dtype(head.dtype), device=hidden_policy.device
+    )
     kl = torch.zeros_like(nll)
-    # float16 would underflow here: the loss scale arrives only with the backward pass.
-    kept = dtype if hidden_policy.dtype == torch.float16 else hidden_policy.dtype
-    gradient = torch.zeros_like(hidden_policy, dtype=kept) if with_gradient else None
+    gradients = Gradients(hidden_policy, scan.terms, head.dtype, needed)
     with torch.autocast(hidden_policy.device.type, enabled=False):
         for rows, reference in _chunks(scan):
-            terms = _terms(scan.inputs, rows)
-            nll[rows], kl[rows], part = _chunk(
-                hidden_policy[rows], reference, terms, scan, with_gradient
+            at = scan.terms.at(rows)
+            logits, delta = _logits(hidden_policy[rows], reference, head, at)
+            nll[rows], kl[rows], scale = _chunk(
+                logits, delta, _terms(scan.inputs, rows), scan, gradients.any()
             )
-            if gradient is not None and part is not None:
-                gradient[rows] = part.to(kept)
-    return nll.masked_fill_(scan.inputs.label_weight == 0, 0.0), kl, gradient
+            gradients.add(rows, logits, scale, head, at)
+            del logits, delta  # before the next chunk makes its own
+    return nll.masked_fill_(scan.inputs.label_weight == 0, 0.0), kl, gradients
 
 
 def _chunks(scan: _Scan) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -195,43 +217,39 @@ def _terms(inputs: LossInputs, rows: Tensor) -> Terms:
     )
 
 
-def _chunk(
-    policy: Tensor,
-    reference: Tensor | None,
-    terms: Terms,
-    scan: _Scan,
-    with_gradient: bool,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """nll [R], kl [R] and d loss/d policy [R, H] of one chunk [R, H].
-
-    d loss/dz replaces the logits in their own buffer.
-    """
-    head = scan.head_weight
-    dtype = accumulation_dtype(head.dtype)
+def _logits(
+    policy: Tensor, reference: Tensor | None, head: Tensor, at: HeadTerms
+) -> tuple[Tensor, Tensor | None]:
+    """z and delta [R, V] of one chunk [R, H], in the head's dtype."""
     logits = policy.to(head.dtype) @ head.T
-    delta = None
-    if reference is not None:  # subtracted before anything is rounded to the head's dtype
-        delta = (policy.to(dtype) - reference.to(dtype)).to(head.dtype) @ head.T
+    if reference is None:
+        at.add_to(logits)
+        return logits, None
+    dtype = accumulation_dtype(head.dtype)  # subtracted before anything is rounded to the head's
+    delta = (policy.to(dtype) - reference.to(dtype)).to(head.dtype) @ head.T
+    at.add_to(logits, delta)
+    return logits, delta
 
+
+def _chunk(
+    logits: Tensor, delta: Tensor | None, terms: Terms, scan: _Scan, with_gradient: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """nll [R] and kl [R] of one chunk; d loss/dz is then logits times the column [R, 1] returned."""
     nll, kl, scale = (torch.ones_like(terms.per_nll) for _ in range(3))
-    for block in _blocks(logits):
+    rows_function = compiled_rows if scan.compiled else loss_rows
+    # Compiled code reads and writes 16 bits itself; float16 must be scaled before it is rounded.
+    direct = scan.compiled and logits.dtype != torch.float16
+    dtype = logits.dtype if direct else terms.per_nll.dtype
+    for block in blocks(logits, compiled=scan.compiled):
         z = logits[block].to(dtype)
         d = None if delta is None else delta[block].to(dtype)
-        nll[block], kl[block] = loss_rows(z, d, terms.at(block), scan.kl_direction, with_gradient)
-        if with_gradient and z.dtype != logits.dtype:
+        nll[block], kl[block] = rows_function(
+            z, d, terms.at(block), scan.kl_direction, with_gradient
+        )
+        if with_gradient and dtype != logits.dtype:
             scale[block] = _fit_(z, logits.dtype)
             logits[block] = z
-    gradient = (logits @ head) * scale if with_gradient else None
-    return nll.squeeze(1), kl.squeeze(1), gradient
-
-
-def _blocks(logits: Tensor) -> Iterator[slice]:
-    """Slices of a few rows of a chunk."""
-    rows, vocabulary = logits.shape
-    elements = BLOCK_ELEMENTS_CPU if logits.device.type == "cpu" else BLOCK_ELEMENTS
-    step = max(1, elements // vocabulary)
-    for start in range(0, rows, step):
-        yield slice(start, start + step)
+    return nll.squeeze(1), kl.squeeze(1), scale
 
 
 def _fit_(z: Tensor, dtype: torch.dtype) -> Tensor | float:

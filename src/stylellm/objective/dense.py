@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stylellm.objective.head_terms import HeadTerms, check_head_terms
 from stylellm.objective.inputs import StyleLoss, accumulation_dtype, check_inputs
 
 
@@ -27,6 +28,9 @@ def style_alignment_loss(
     num_kl: float | None = None,
     chunk_size: int = 0,
     label_weight: Tensor | None = None,
+    low_rank: tuple[Tensor, Tensor] | None = None,
+    token_logits: tuple[Tensor, Tensor] | None = None,
+    compile: bool | None = None,
 ) -> StyleLoss:
     """Reconstruction plus KL to the reference, in nats.
 
@@ -46,8 +50,12 @@ def style_alignment_loss(
         kl_beta: weight of the KL term, >= 0.
         num_labels, num_kl: what the sums are divided by; the positions of non-zero weight in
             this call unless given (a trainer gives the totals of the optimizer step).
-        chunk_size: accepted so that both forms take the same arguments; it changes no value.
+        chunk_size, compile: accepted so that both forms take the same arguments; they change nothing.
         label_weight: [N] >= 0, weights of the cross-entropy (all 1 unless given).
+        low_rank: features [N, r] and weight [V, r]; features @ weight.T is added to the policy's
+            logits (LoRA on the head).
+        token_logits: ids [K] and logits [N, K], added to the policy's logits of these tokens
+            (trained rows of the head).
 
     Raises:
         StyleLLMError: see `stylellm.objective.inputs.check_inputs`.
@@ -64,12 +72,13 @@ def style_alignment_loss(
         num_kl=num_kl,
         label_weight=label_weight,
     )
-    log_policy = _log_probabilities(hidden_policy, head_weight)
+    terms = check_head_terms(hidden_policy, head_weight, low_rank, token_logits)
+    log_policy = _log_probabilities(hidden_policy, head_weight, terms)
     nll = -log_policy.gather(1, checked.labels[:, None]).squeeze(1)
     nll = nll.where(checked.label_weight > 0, 0.0)
     kl = torch.zeros_like(nll)
     if hidden_reference is not None:
-        log_reference = _log_probabilities(hidden_reference.detach(), head_weight)
+        log_reference = _log_probabilities(hidden_reference.detach(), head_weight, HeadTerms())
         kl = kl_divergence(log_policy, log_reference, kl_direction)
         kl = kl.where(checked.kl_weight > 0, 0.0)
 
@@ -95,7 +104,12 @@ def kl_divergence(log_policy: Tensor, log_reference: Tensor, kl_direction: str) 
     return (log_reference.exp() * -gap).sum(dim=1)
 
 
-def _log_probabilities(hidden: Tensor, head_weight: Tensor) -> Tensor:
-    """[N, V]: logits in the head's dtype, log-softmax in the accumulation dtype."""
-    logits = hidden.to(head_weight.dtype) @ head_weight.T
-    return torch.log_softmax(logits.to(accumulation_dtype(head_weight.dtype)), dim=1)
+def _log_probabilities(hidden: Tensor, head_weight: Tensor, terms: HeadTerms) -> Tensor:
+    """[N, V]: logits in the head's dtype, what is added and log-softmax in the accumulation dtype."""
+    dtype = accumulation_dtype(head_weight.dtype)
+    logits = (hidden.to(head_weight.dtype) @ head_weight.T).to(dtype)
+    if terms.features is not None and terms.weight is not None:
+        logits = logits + terms.features.to(dtype) @ terms.weight.to(dtype).T
+    if terms.token_ids is not None and terms.token_logits is not None:
+        logits = logits.index_add(1, terms.token_ids, terms.token_logits.to(dtype))
+    return torch.log_softmax(logits, dim=1)

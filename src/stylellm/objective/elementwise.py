@@ -5,8 +5,9 @@ With P = softmax(z), Q = softmax(z - delta), u = delta - E_P[delta] and u' = del
     KL(P||Q) = log1p(sum P (expm1(-u) + u))        dKL(P||Q)/dz = P u
     KL(Q||P) = log1p(sum Q (expm1(u') - u'))       dKL(Q||P)/dz = P - Q = -P expm1(KL(Q||P) - u')
 
-since u' - KL(Q||P) = log P/Q. No difference of near-equal numbers is taken. Everything works in
-place where it can; the buffers belong to the caller.
+since u' - KL(Q||P) = log P/Q. No difference of near-equal numbers is taken. `loss_rows` works in
+place, for buffers that stay in cache; `fused_rows` is the same in the form that a compiler turns
+into a few passes (`compiled.py`).
 
 Legend: R rows (positions), V vocabulary; a column is of shape [R, 1].
 """
@@ -18,6 +19,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from stylellm.objective.inputs import accumulation_dtype
 
 # Below this |u| the series of four terms is nearer to expm1(-u) + u than the direct form is.
 SERIES_BELOW = {torch.float32: 0.1, torch.float64: 0.003}
@@ -68,9 +71,9 @@ def _with_kl(
     """z turned into the gradient but for the label's own entry, nll and KL."""
     spread = (delta.amax(1) - delta.amin(1)).nan_to_num_()  # bounds |u| and |u'|
     widest = float(spread.max())
-    limit = -0.5 * math.log(torch.finfo(z.dtype).tiny)
+    limit = _far_from(z.dtype)
     far = None
-    if widest > limit:  # exp(|u|) could overflow, or P underflow where Q does not
+    if widest > limit:
         rows = (spread > limit).nonzero().squeeze(1)
         far = rows, z[rows], delta[rows]
 
@@ -85,6 +88,42 @@ def _with_kl(
         if with_gradient:
             probs[rows] = gradient
     return probs, nll, kl
+
+
+def _far_from(dtype: torch.dtype) -> float:
+    """The spread of delta from which exp(|u|) could overflow, or P underflow where Q does not."""
+    return -0.5 * math.log(torch.finfo(dtype).tiny)
+
+
+def fused_rows(
+    z: Tensor,
+    delta: Tensor | None,
+    labels: Tensor,
+    per_nll: Tensor,
+    per_kl: Tensor,
+    kl_direction: str,
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `loss_rows`, from z and delta [R, V] in any dtype; also which rows [R, 1] are far.
+
+    z becomes d loss/dz in its own dtype, delta is left alone. Far rows are left as they are, with a
+    KL that means nothing: only log space serves them.
+    """
+    dtype = accumulation_dtype(z.dtype)
+    probs, nll = _softmax_(z.to(dtype, copy=True), labels)
+    factor, kl, far = per_nll, torch.zeros_like(nll), torch.zeros_like(nll, dtype=torch.bool)
+    if delta is not None:
+        d = delta.to(dtype, copy=True)
+        far = d.amax(1, keepdim=True) - d.amin(1, keepdim=True) > _far_from(dtype)
+        divergence = _policy_ref if kl_direction == "policy_ref" else _ref_policy
+        kl, slope = divergence(probs, d, small=False)
+        factor = slope * per_kl + per_nll
+    if with_gradient:
+        # A comparison with every column fuses with its neighbours, a scatter would not.
+        is_label = torch.arange(z.shape[1], device=z.device) == labels
+        gradient = probs * factor - torch.where(is_label, per_nll, 0.0)
+        z.copy_(torch.where(far, z, gradient.to(z.dtype)))
+    return nll, kl, far
 
 
 def _policy_ref(probs: Tensor, delta: Tensor, small: bool) -> tuple[Tensor, Tensor]:
