@@ -72,7 +72,7 @@ def test_evaluate_writes_json_and_report(
     assert result["author"]["policy"]["nll_per_token"] < result["author"]["base"]["nll_per_token"]
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "剑光一闪" in html and "<svg" in html
-    assert "drift KL" in capsys.readouterr().out
+    assert "drift on general text: KL" in capsys.readouterr().out
 
 
 def test_eval_only_needs_no_config(trained: Path, capsys: pytest.CaptureFixture) -> None:

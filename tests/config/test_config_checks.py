@@ -130,3 +130,54 @@ def test_hardware_is_reported_with_the_rest_and_only_when_asked(machine, tmp_pat
 
 def test_defaults_suit_every_machine(machine):
     assert hardware() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"objective": {"target_kl": 0.1, "kl_beta": 0.01}}, "objective.kl_beta: found 0.01; with"),
+        ({"objective": {"target_kl": 0.1, "kl_beta": 0}}, "objective.kl_beta: found 0; with"),
+        (
+            {"model": {"load_in_4bit": True, "load_in_8bit": True}},
+            "model.load_in_8bit: found true, and",
+        ),
+        (
+            {"lora": {"train_sentinels": True}, "masking": {"format": "in_place"}},
+            "lora.train_sentinels: found true, but no window has sentinels",
+        ),
+        (
+            {
+                "lora": {"lora_layers": "top_half"},
+                "training": {"gradient_checkpointing_kwargs": {"use_reentrant": True}},
+            },
+            "lora.lora_layers: found top_half; reentrant",
+        ),
+        (
+            {"training": {"early_stopping_patience": 2, "eval_strategy": "no"}},
+            "training.early_stopping_patience: found 2",
+        ),
+        ({"training": {"max_drift_kl": 0.1}}, "training.max_drift_kl: found 0.1, but no best"),
+    ],
+)
+def test_options_that_would_do_nothing_or_harm_are_refused(values, problem):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values)
+    assert any(line.startswith(problem) for line in caught.value.problems), caught.value.problems
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"objective": {"target_kl": 0.1, "kl_beta": 0.05}},
+        {"training": {"max_drift_kl": 0.1, "load_best_model_at_end": True}},
+        {"training": {"max_drift_kl": 0.1, "early_stopping_patience": 3}},
+        {"training": {"gradient_checkpointing": "auto"}, "lora": {"lora_layers": "top_quarter"}},
+    ],
+)
+def test_the_same_options_used_rightly_are_accepted(values):
+    parse_config(values)
+
+
+def test_gradient_checkpointing_takes_no_other_word():
+    with pytest.raises(ConfigError, match="true, false or auto"):
+        parse_config({"training": {"gradient_checkpointing": "sometimes"}})

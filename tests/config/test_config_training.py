@@ -22,6 +22,7 @@ from stylellm.config.training_fields import (
 )
 from stylellm.errors import ConfigError
 
+OURS = {"max_drift_kl", "early_stopping_patience"}  # of the section, not of TrainingArguments
 FIELDS = {field.name: field for field in dataclasses.fields(TrainingArguments)}
 
 
@@ -40,7 +41,8 @@ def default_of(name: str) -> object:
 
 
 def test_every_field_of_the_audited_version_has_been_looked_at():
-    tables = [set(TrainingSection.model_fields), set(HONOURED), set(FIXED), set(REFUSED)]
+    typed = set(TrainingSection.model_fields) - OURS
+    tables = [typed, set(HONOURED), set(FIXED), set(REFUSED)]
     if not transformers.__version__.startswith(AUDITED_VERSION):
         pytest.skip(f"audited for transformers {AUDITED_VERSION}, not {transformers.__version__}")
     assert set(FIELDS) - set.union(*tables) == set(), "look at these and add them to a table"
@@ -101,7 +103,7 @@ def test_first_harmless_value_is_the_default_of_training_arguments(name):
     ("name", "value"),
     [
         ("label_smoothing_factor", 0.1),
-        ("use_liger_kernel", True),
+        ("liger_kernel_config", {"fused_linear_cross_entropy": True}),
         ("neftune_noise_alpha", 5),
         ("label_names", ["x"]),
         ("remove_unused_columns", True),
@@ -213,7 +215,7 @@ def test_typed_fields_reach_training_arguments_unchanged():
 
 
 def test_every_typed_field_is_a_field_of_training_arguments():
-    assert set(TrainingSection.model_fields) <= set(training_argument_names())
+    assert set(TrainingSection.model_fields) - OURS <= set(training_argument_names())
 
 
 def test_building_is_silent_and_sets_what_is_ours():
@@ -271,3 +273,30 @@ def test_a_missing_optimizer_package_is_found_before_training():
     config = with_overrides(parse_config({}), ["training.optim=paged_adamw_8bit"])
     with pytest.raises(ConfigError, match="bitsandbytes"):
         training_arguments(config)
+
+
+@pytest.mark.parametrize("auto", [True, False])
+def test_automatic_checkpointing_is_what_the_caller_found(auto):
+    config = parse_config({"training": {"gradient_checkpointing": "auto"}})
+    arguments = training_arguments(config, checkpointing=auto)
+    assert arguments.gradient_checkpointing is auto
+
+
+def test_the_better_evaluation_is_the_smaller_one():
+    config = parse_config(
+        {"training": {"metric_for_best_model": "author_nll", "load_best_model_at_end": True}}
+    )
+    assert training_arguments(config).greater_is_better is False
+
+
+def test_liger_takes_the_backbone_only_and_says_what_it_needs(monkeypatch):
+    import torch
+
+    config = parse_config({"training": {"use_liger_kernel": True}})
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="need a GPU"):
+            training_arguments(config)
+    monkeypatch.setattr("stylellm.config.arguments._liger_problems", lambda config: [])
+    kernels = training_arguments(config).liger_kernel_config
+    assert kernels["rms_norm"] and not kernels["fused_linear_cross_entropy"]
+    assert not kernels["cross_entropy"]

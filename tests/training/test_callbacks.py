@@ -104,20 +104,15 @@ def test_only_the_main_process_writes(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_samples_are_drawn_in_eval_mode_and_kept_with_their_step(tmp_path):
-    modes = []
-
+def test_samples_are_kept_with_their_step(tmp_path):
     def sample(model):
-        modes.append(model.training)
         return [{"prompt": "剑光", "text": "一闪\u2028\x85\n人已倒地"}]
 
     callback = SampleCallback(tmp_path, sample)
-    model = torch.nn.Linear(1, 1).train()
+    model = torch.nn.Linear(1, 1)
     callback.on_train_begin(None, state(0), None)
     callback.on_evaluate(None, state(5), None, model=model)
     callback.on_evaluate(None, state(10), None, model=model)
-    assert modes == [False, False]
-    assert model.training
     path = tmp_path / "samples.jsonl"
     wanted = {"step": 5, "prompt": "剑光", "text": "一闪\u2028\x85\n人已倒地"}
     assert rows(path) == [wanted, {**wanted, "step": 10}]

@@ -34,8 +34,8 @@ def join_group(rank: int, world: int, out: str) -> None:
     )
 
 
-def train(rank: int, world: int, model_dir: str, out: str) -> None:
-    """One process of a run of two epochs of one step each; rank 0 keeps gradients and logs."""
+def train(rank: int, world: int, batch: int, accumulation: int, model_dir: str, out: str) -> None:
+    """One process of two runs of two epochs of one step; rank 0 keeps gradients and logs."""
     sys.path.insert(0, str(Path(__file__).parent.parent))
     stacks = Path(f"{out}-{rank}.stacks").open("w", encoding="utf-8")  # noqa: SIM115
     faulthandler.dump_traceback_later(PATIENCE - 20, file=stacks)
@@ -47,64 +47,75 @@ def train(rank: int, world: int, model_dir: str, out: str) -> None:
     from stylellm.masking.formats import Sentinels
     from stylellm.masking.plan import MaskSettings
     from stylellm.model.load import load_base, load_tokenizer
+    from stylellm.model.passes import Passes
     from stylellm.model.policy import add_lora
     from stylellm.training.trainer import Objective, StyleTrainer
     from tiny_models import STORY
 
     class Keep(TrainerCallback):
-        steps: list = []  # noqa: RUF012
+        def __init__(self, dataset):
+            self.dataset, self.steps = dataset, []
 
         def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
             named = model.named_parameters()
             grads = {n.removeprefix("module."): w.grad.clone() for n, w in named if w.requires_grad}
-            self.steps.append((dataset.epoch, grads))
+            self.steps.append((self.dataset.epoch, grads))
 
     tokenizer = load_tokenizer(model_dir)
-    torch.manual_seed(0)
-    policy = add_lora(load_base(model_dir), base_name=model_dir, r=4, dropout=0.0)
-    for name, weight in policy.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.1)
     author = [{"text": STORY[i * 20 : i * 20 + 40], "ends_document": True} for i in range(7)]
     general = [{"text": "今天气温三度，请注意保暖。", "ends_document": True}]
-    dataset = StyleDataset(
-        author, general, tokenizer, Sentinels.from_tokenizer(tokenizer), MaskSettings(),
-        max_length=128, seed=5, general_ratio=1 / WINDOWS,
-    )  # fmt: skip
-    trainer = StyleTrainer(
-        model=policy.double(),
-        args=TrainingArguments(
-            output_dir=f"{out}-run",
-            use_cpu=True,
-            report_to=[],
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            save_strategy="no",
-            logging_steps=1,
-            num_train_epochs=2,
-            per_device_train_batch_size=WINDOWS // world,
-            learning_rate=0.0,
-            max_grad_norm=0.0,
-            dataloader_pin_memory=False,
-            ddp_backend="gloo" if world > 1 else None,
-        ),
-        train_dataset=dataset,
-        data_collator=collator(tokenizer.pad_token_id),
-        objective=Objective(kl_beta=0.5, general_beta=0.25),
-    )
-    trainer.add_callback(Keep())
-    trainer.train()
-    if rank == 0:
+    results = []
+    for shared in (0, 1):  # the adapter on both layers, and on the upper one of the two
+        torch.manual_seed(0)
+        policy = add_lora(
+            load_base(model_dir), base_name=model_dir, r=4, dropout=0.0,
+            layers=[1] if shared else None,
+        )  # fmt: skip
+        for name, weight in policy.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.1)
+        dataset = StyleDataset(
+            author, general, tokenizer, Sentinels.from_tokenizer(tokenizer), MaskSettings(),
+            max_length=128, seed=5, general_ratio=1 / WINDOWS,
+        )  # fmt: skip
+        trainer = StyleTrainer(
+            model=policy.double(),
+            args=TrainingArguments(
+                output_dir=f"{out}-run",
+                use_cpu=True,
+                report_to=[],
+                disable_tqdm=True,
+                remove_unused_columns=False,
+                save_strategy="no",
+                logging_steps=1,
+                num_train_epochs=2,
+                per_device_train_batch_size=batch,
+                gradient_accumulation_steps=accumulation,
+                learning_rate=0.0,
+                max_grad_norm=0.0,
+                dataloader_pin_memory=False,
+                ddp_backend="gloo" if world > 1 else None,
+            ),
+            train_dataset=dataset,
+            data_collator=collator(tokenizer.pad_token_id),
+            objective=Objective(kl_beta=0.5, general_beta=0.25),
+            passes=Passes(shared),
+        )
+        keep = Keep(dataset)
+        trainer.add_callback(keep)
+        trainer.train()
         rows = [row for row in trainer.state.log_history if "reconstruction" in row]
-        torch.save({"steps": Keep.steps, "rows": rows}, out)
+        results.append({"steps": keep.steps, "rows": rows})
+    if rank == 0:
+        torch.save(results, out)
     faulthandler.cancel_dump_traceback_later()
     if world > 1:
         torch.distributed.destroy_process_group()
 
 
-def run_processes(world: int, model_dir: Path, out: Path) -> None:
+def run_processes(world: int, batch: int, accumulation: int, model_dir: Path, out: Path) -> None:
     """Runs ``train`` in ``world`` processes; ends them and shows where they stood if they hang."""
-    arguments = (world, str(model_dir), str(out))
+    arguments = (world, batch, accumulation, str(model_dir), str(out))
     context = torch.multiprocessing.spawn(train, arguments, nprocs=world, join=False)
     until = time.monotonic() + PATIENCE
     while not context.join(timeout=5):
@@ -124,13 +135,22 @@ def run_processes(world: int, model_dir: Path, out: Path) -> None:
 @pytest.mark.skipif(
     not torch.distributed.is_available() or sys.platform == "win32", reason="needs gloo"
 )
-def test_two_processes_make_the_step_that_one_makes(tiny_model_dir, tmp_path):
+def test_a_step_is_the_same_however_it_is_cut(tiny_model_dir, tmp_path):
+    """8 windows at once, as 2 x 4 micro-batches, and in 2 processes with 2 x 2 each, in float64."""
     results = []
-    for world in (1, 2):
-        out = tmp_path / f"{world}.pt"
-        run_processes(world, tiny_model_dir, out)
+    for world, batch, accumulation in ((1, 8, 1), (1, 2, 4), (2, 2, 2)):
+        assert world * batch * accumulation == WINDOWS
+        out = tmp_path / f"{world}-{batch}.pt"
+        run_processes(world, batch, accumulation, tiny_model_dir, out)
         results.append(torch.load(out, weights_only=False))
-    one, two = results
+    whole, *others = results
+    for other in others:
+        for one, two in zip(whole, other, strict=True):
+            assert_same(one, two)
+    assert len(whole[1]["steps"][0][1]) < len(whole[0]["steps"][0][1])
+
+
+def assert_same(one, two):
     assert [epoch for epoch, _ in one["steps"]] == [epoch for epoch, _ in two["steps"]] == [0, 1]
     for (_, gradients), (_, of_two) in zip(one["steps"], two["steps"], strict=True):
         assert gradients.keys() == of_two.keys()

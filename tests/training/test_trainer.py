@@ -7,164 +7,15 @@ import shutil
 
 import pytest
 import torch
-import torch.nn.functional as F
-from transformers import TrainerCallback, TrainingArguments
+from training_runs import Recorder, adapter, loss_by_hand, sums_by_hand, training_rows
+from transformers import TrainerCallback
 
 from stylellm.errors import TrainingError
 from stylellm.generation.sampler import Sampling, generate
-from stylellm.masking.collate import StyleDataset, collator
-from stylellm.masking.formats import IGNORE, Sentinels
-from stylellm.masking.plan import MaskSettings
-from stylellm.model.reference import adapter_off
-from stylellm.training import trainer as trainer_module
+from stylellm.model.passes import Passes
 from stylellm.training.callbacks import JsonlCallback, SampleCallback
 from stylellm.training.run import last_checkpoint
 from stylellm.training.trainer import Objective, StyleTrainer
-
-
-@pytest.fixture(scope="module")
-def make_dataset(tiny_tokenizer, story):
-    def make(num_author=7, num_general=1, **options):
-        author = [
-            {"text": story[i * 20 : i * 20 + 25 + 3 * i], "ends_document": i % 2 == 0}
-            for i in range(num_author)
-        ]
-        general = [
-            {"text": f"今天气温{i}度，请注意保暖。", "ends_document": True} for i in range(3)
-        ]
-        return StyleDataset(
-            author,
-            general,
-            tiny_tokenizer,
-            Sentinels.from_tokenizer(tiny_tokenizer),
-            MaskSettings(),
-            **{
-                "max_length": 128,
-                "seed": 5,
-                "general_ratio": num_general / (num_author + num_general),
-                "context_loss_weight": 0.5,
-                **options,
-            },
-        )
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def objective(make_dataset):
-    """Weights whose quotients by the counts of a whole epoch are exact in float32 too."""
-    dataset = make_dataset()
-    items = [dataset[i] for i in range(8)]
-    num_kl, num_general = (sum(sum(i[k]) for i in items) for k in ("kl_mask", "general_mask"))
-    return Objective(kl_beta=num_kl / 128, general_beta=num_general / 32)
-
-
-@pytest.fixture
-def make_trainer(tmp_path, tiny_tokenizer, objective):
-    default = objective
-
-    def make(policy, dataset, *, objective=default, measure=None, folder=None, **options):
-        arguments = TrainingArguments(
-            **{
-                "output_dir": str(folder or tmp_path / "run"),
-                "use_cpu": True,
-                "report_to": [],
-                "disable_tqdm": True,
-                "remove_unused_columns": False,
-                "save_strategy": "no",
-                "logging_steps": 1,
-                "max_steps": 1,
-                "per_device_train_batch_size": 4,
-                "learning_rate": 1e-2,
-                "max_grad_norm": 0.0,
-                "dataloader_pin_memory": False,
-                **options,
-            }
-        )
-        return StyleTrainer(
-            model=policy,
-            args=arguments,
-            train_dataset=dataset,
-            eval_dataset=[] if measure else None,
-            data_collator=collator(tiny_tokenizer.pad_token_id),
-            processing_class=tiny_tokenizer,
-            objective=objective,
-            measure=measure,
-        )
-
-    return make
-
-
-class Recorder(TrainerCallback):
-    """Keeps the gradients of each optimizer step, as the optimizer gets them."""
-
-    def __init__(self):
-        self.gradients = []
-
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        self.gradients.append(gradients_of(model))
-
-
-def gradients_of(policy):
-    return {n: w.grad.clone() for n, w in policy.named_parameters() if w.requires_grad}
-
-
-def adapter(policy):
-    return {n: w.detach().clone() for n, w in policy.named_parameters() if w.requires_grad}
-
-
-def training_rows(trainer):
-    return [row for row in trainer.state.log_history if "reconstruction" in row]
-
-
-# The loss of a step, by hand.
-
-
-def sums_by_hand(policy, items, direction="policy_ref"):
-    """Sums and counts over items one by one, without padding: nll, KL and general KL."""
-    sums, counts = [0.0, 0.0, 0.0], [0, 0, 0]
-    for item in items:
-        ids = torch.tensor([item["input_ids"]])
-        log_p = policy(input_ids=ids).logits[0].log_softmax(-1)
-        with adapter_off(policy), torch.no_grad():
-            log_q = policy(input_ids=ids).logits[0].log_softmax(-1)
-        labels = torch.tensor(item["labels"])
-        nll = F.cross_entropy(log_p, labels, ignore_index=IGNORE, reduction="none")
-        pair = (log_q, log_p) if direction == "policy_ref" else (log_p, log_q)
-        kl = F.kl_div(*pair, reduction="none", log_target=True).sum(-1)
-        parts = [
-            (nll * torch.tensor(item["label_weight"]), labels != IGNORE),
-            (kl, torch.tensor(item["kl_mask"])),
-            (kl, torch.tensor(item["general_mask"])),
-        ]
-        for i, (values, where) in enumerate(parts):
-            sums[i] = sums[i] + values[where].sum()
-            counts[i] += int(where.sum())
-    return sums, counts
-
-
-def loss_by_hand(policy, items, objective):
-    sums, counts = sums_by_hand(policy, items, objective.kl_direction)
-    nll, kl, general = (s / max(n, 1) for s, n in zip(sums, counts, strict=True))
-    return nll + objective.kl_beta * kl + objective.general_beta * general
-
-
-@pytest.fixture(scope="module")
-def whole_step(make_policy, make_dataset, objective):
-    """All 8 items as one step: policy, dataset, loss and gradients by hand, in float64."""
-    policy, dataset = make_policy(trained=True, double=True), make_dataset()
-    items = [dataset[i] for i in range(8)]
-    policy.zero_grad()
-    loss = loss_by_hand(policy, items, objective)
-    loss.backward()
-    sums, counts = sums_by_hand(policy, items)
-    assert min(counts) > 0
-    return {
-        "loss": loss.item(),
-        "gradients": gradients_of(policy),
-        "parts": [s.item() / n for s, n in zip(sums, counts, strict=True)],
-        "counts": counts,
-    }
 
 
 @pytest.mark.parametrize(("batch", "accumulation"), [(8, 1), (4, 2), (2, 4), (3, 3), (1, 8)])
@@ -251,14 +102,14 @@ def test_without_kl_the_reference_is_not_run(make_policy, make_dataset, make_tra
     def refuse(*args):
         raise AssertionError("the reference was run")
 
-    monkeypatch.setattr(trainer_module, "reference_hidden", refuse)
+    monkeypatch.setattr(Passes, "_reference", refuse)
     objective = Objective(kl_beta=0.0, general_beta=0.0)
     trainer = make_trainer(make_policy(trained=True), make_dataset(), objective=objective)
     trainer.train()
     [row] = training_rows(trainer)
     assert row["loss"] == pytest.approx(row["reconstruction"], rel=1e-6)
     monkeypatch.undo()
-    monkeypatch.setattr(trainer_module, "reference_hidden", refuse)
+    monkeypatch.setattr(Passes, "_reference", refuse)
     with pytest.raises(AssertionError, match="the reference was run"):
         make_trainer(make_policy(trained=True), make_dataset()).train()
 

@@ -39,7 +39,25 @@ def _prepare_arguments(config: Any, tokenizer: Any) -> dict[str, Any]:
         "held_out": data.held_out,
         "held_out_works": data.held_out_works,
         "clean_rules": data.clean_rules,
+        "accept_damaged": data.accept_damaged,
+        "modern_words": data.modern_words,
+        "modern_word_list": data.modern_word_list,
+        "near_duplicates": data.near_duplicates,
+        "max_characters_per_work": data.max_characters_per_work,
+        "max_characters_per_author": data.max_characters_per_author,
+        "author_weights": data.author_weights,
+        "pack": data.pack,
         "seed": data.seed,
+    }
+
+
+def _how_to_prepare(data: Any) -> dict[str, Any]:
+    """What changes how preparing goes, not what comes out."""
+    beside = Path(data.prepared_dir).absolute().parent / ".stylellm-cache"
+    folder = beside if data.cache_dir is None else data.cache_dir
+    return {
+        "num_workers": data.num_workers,
+        "cache_dir": None if data.cache_dir == "off" else folder,
     }
 
 
@@ -56,7 +74,8 @@ def prepare_books(config: Any, *, overwrite: bool = False, progress: bool = True
         )
     tokenizer = load_tokenizer(config.model.model_name_or_path, revision=config.model.revision)
     arguments = _prepare_arguments(config, tokenizer)
-    return prepare(**arguments, overwrite=overwrite, progress=progress)
+    how = _how_to_prepare(config.data)
+    return prepare(**arguments, **how, overwrite=overwrite, progress=progress)
 
 
 def ensure_prepared(config: Any, tokenizer: Any, *, progress: bool = True) -> None:
@@ -70,24 +89,34 @@ def ensure_prepared(config: Any, tokenizer: Any, *, progress: bool = True) -> No
     if is_current(**arguments):
         print(f"prepared: {config.data.prepared_dir} is up to date")
         return
-    prepare(**arguments, overwrite=True, progress=progress)
+    prepare(**arguments, **_how_to_prepare(config.data), overwrite=True, progress=progress)
 
 
-def style_dataset(config: Any, tokenizer: Any) -> Any:
-    """The training set: author windows with fresh masks, general windows mixed in."""
+def wants_general(config: Any) -> bool:
+    """Whether general windows are mixed in at all."""
+    return config.objective.general_ratio > 0 and config.objective.general_beta > 0
+
+
+def style_dataset(config: Any, tokenizer: Any, general: Any = ()) -> Any:
+    """The training set: author windows with fresh masks, general windows mixed in.
+
+    Args:
+        general: general windows; where none were prepared, the base may have written some.
+    """
     from stylellm.corpus.prepare import load_windows
     from stylellm.masking.collate import StyleDataset
     from stylellm.masking.formats import Sentinels
 
     m, o, prepared = config.masking, config.objective, config.data.prepared_dir
     author = load_windows(prepared, "train")
-    general = windows_of(prepared, "general_train")
-    wants_general = o.general_ratio > 0 and o.general_beta > 0
-    if wants_general and not len(general):
-        print("general anchor: off, no general text was prepared (data.general_text)")
+    if wants_general(config) and not len(general):
+        print(
+            "general anchor: off, no general text was prepared (data.general_text) and none is to be "
+            "sampled (objective.general_samples)"
+        )
     dataset = StyleDataset(
         author,
-        general if wants_general else [],
+        general if wants_general(config) else [],
         tokenizer,
         Sentinels.from_tokenizer(tokenizer, format=None if m.no_mask_ratio == 1 else m.format),
         mask_settings(m),
@@ -101,6 +130,21 @@ def style_dataset(config: Any, tokenizer: Any) -> Any:
     )
     check_kl_positions(dataset, o.kl_beta)
     return dataset
+
+
+def general_windows(config: Any, policy: Any, tokenizer: Any, arguments: Any) -> Any:
+    """The general windows of the training: the prepared ones, else what the base writes."""
+    from stylellm.cli.anchors import num_samples, sampled_general
+
+    prepared = windows_of(config.data.prepared_dir, "general_train")
+    if len(prepared) or not wants_general(config) or not config.objective.general_samples:
+        return prepared
+    if not getattr(policy, "is_quantized", False):
+        policy.to(arguments.device)
+    number = num_samples(
+        config, len(windows_of(config.data.prepared_dir, "train")), arguments.world_size
+    )
+    return sampled_general(config, policy, tokenizer, number, arguments.process_index == 0)
 
 
 def check_kl_positions(dataset: Any, kl_beta: float) -> None:
@@ -131,10 +175,11 @@ def windows_of(prepared: str | Path, split: str) -> Any:
     return load_windows(prepared, split) if has_split(prepared, split) else []
 
 
-def build_policy(config: Any) -> Any:
+def build_policy(config: Any, tokenizer: Any) -> Any:
     """The base with a fresh adapter."""
     import torch
 
+    from stylellm.cli.anchors import adapted_layers, sentinel_ids
     from stylellm.model.load import check_max_length, load_base
     from stylellm.model.policy import add_lora
 
@@ -145,6 +190,7 @@ def build_policy(config: Any) -> Any:
         dtype=m.dtype,
         attn_implementation=m.attn_implementation,
         load_in_4bit=m.load_in_4bit,
+        load_in_8bit=m.load_in_8bit,
     )
     check_max_length(base, config.data.max_length)
     torch.manual_seed(config.training.seed)  # the adapter's first weights
@@ -156,6 +202,9 @@ def build_policy(config: Any) -> Any:
         dropout=lora.lora_dropout,
         target_modules=lora.target_modules,
         use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+        trained_tokens=sentinel_ids(config, tokenizer),
+        layers=adapted_layers(config, base),
     )
 
 
@@ -171,6 +220,7 @@ def load_run(config: Any, folder: Path, base: str | None = None) -> tuple[Any, A
         dtype=m.dtype,
         attn_implementation=m.attn_implementation,
         load_in_4bit=m.load_in_4bit,
+        load_in_8bit=m.load_in_8bit,
     )
     _to_device(policy)
     return policy, tokenizer

@@ -86,23 +86,28 @@ def train(
     config: Any, folder: Path, checkpoint: Path | None = None, *, overwrite: bool = False
 ) -> Any:
     """The train stage: prepare if needed, build, train, save. Returns the trainer."""
-    from stylellm.cli.build import build_policy, ensure_prepared, style_dataset
+    from stylellm.cli.build import build_policy, ensure_prepared, general_windows, style_dataset
+    from stylellm.cli.memory import check_memory, wants_checkpointing
     from stylellm.config import save_config, training_arguments
     from stylellm.corpus.prepare import load_manifest
     from stylellm.model.load import load_tokenizer
     from stylellm.training import run as runs
     from stylellm.training.callbacks import ConsoleCallback
 
-    arguments = training_arguments(config)  # first, as they set up the process group
+    # First, as they set up the process group.
+    arguments = training_arguments(config, checkpointing=wants_checkpointing(config))
     main_process = arguments.process_index == 0
+    if main_process:
+        check_memory(config)
     runs.check_apart(Path(config.data.prepared_dir), folder)
     if main_process and checkpoint is None:
         runs.check_output(folder, overwrite=overwrite)
     tokenizer = load_tokenizer(config.model.model_name_or_path, revision=config.model.revision)
-    policy = build_policy(config)
+    policy = build_policy(config, tokenizer)
     with arguments.main_process_first(local=False, desc="prepare"):
         ensure_prepared(config, tokenizer, progress=main_process)
-    dataset = style_dataset(config, tokenizer)
+        general = general_windows(config, policy, tokenizer, arguments)
+    dataset = style_dataset(config, tokenizer, general)
     trainer = build_trainer(config, policy, tokenizer, dataset, arguments, folder)
     if main_process:
         if checkpoint is None:
@@ -118,6 +123,7 @@ def train(
                 callback.close()
     runs.save_final(trainer, folder)
     if main_process:
+        _announce_best(config, trainer)
         print(f"adapter:  {folder}\nnext:     stylellm evaluate {folder}")
     return trainer
 
@@ -128,12 +134,20 @@ def build_trainer(
     """The Trainer with our loss and our callbacks in place of the library's printers."""
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-    from stylellm.cli.build import measure_callable, sample_callable
+    from stylellm.cli.anchors import passes_of
+    from stylellm.cli.build import has_split, measure_callable, sample_callable
+    from stylellm.errors import ConfigError
     from stylellm.masking.collate import collator
+    from stylellm.training.best import BestRule
     from stylellm.training.callbacks import ConsoleCallback, JsonlCallback, SampleCallback
     from stylellm.training.trainer import Objective, StyleTrainer
 
-    o = config.objective
+    o, t = config.objective, config.training
+    if t.max_drift_kl is not None and not has_split(config.data.prepared_dir, "general_test"):
+        raise ConfigError(
+            ["training.max_drift_kl: the drift is measured on general text, and data.general_text "
+             "gave none"]
+        )  # fmt: skip
     measure = measure_callable(config, tokenizer)
     if measure is None and arguments.eval_strategy != "no":
         print("validation: off, no validation windows were prepared (data.validation_fraction)")
@@ -147,15 +161,27 @@ def build_trainer(
         args=arguments,
         train_dataset=dataset,
         eval_dataset=dataset.author if measure else None,
-        data_collator=collator(tokenizer.pad_token_id),
+        # Flash attention takes documents one after another, told apart by their positions.
+        data_collator=collator(
+            tokenizer.pad_token_id,
+            padding_free=config.model.attn_implementation == "flash_attention_2",
+        ),
         processing_class=tokenizer,
         objective=Objective(
             kl_beta=o.kl_beta,
             general_beta=o.general_beta,
             kl_direction=o.kl_direction,
             chunk_size=o.chunk_size,
+            target_kl=o.target_kl,
         ),
         measure=measure,
+        passes=passes_of(config, policy, arguments.process_index),
+        best=BestRule(
+            metric=arguments.metric_for_best_model or "author_nll",
+            greater_is_better=bool(arguments.greater_is_better),
+            max_drift_kl=t.max_drift_kl,
+            patience=t.early_stopping_patience,
+        ),
     )
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
@@ -194,6 +220,24 @@ def _announce(
     )
     if checkpoint:
         print(f"resuming: {checkpoint}")
+
+
+def _announce_best(config: Any, trainer: Any) -> None:
+    """Which checkpoint the adapter is from, where the best one was asked for."""
+    t, state = config.training, trainer.state
+    if t.early_stopping_patience and state.global_step < state.max_steps:
+        print(
+            f"stopped:  after step {state.global_step}, {t.early_stopping_patience} evaluations without "
+            "a better one"
+        )
+    if not t.load_best_model_at_end:
+        return
+    if state.best_model_checkpoint is None:
+        print("best:     none, as no evaluation was within training.max_drift_kl; the last is kept")
+    else:
+        print(
+            f"best:     step {state.best_global_step}, {trainer.best.metric} {state.best_metric:.4f}"
+        )
 
 
 def _evaluate_only(args: argparse.Namespace) -> int:

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 PLAIN_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd", "adafactor", "adagrad", "rmsprop")
 
 
-def training_arguments(config: StyleConfig, **ours: Any) -> TrainingArguments:
+# Liger's kernels that act inside the backbone; its losses would compute logits that nobody reads.
+LIGER = {
+    "rope": True,
+    "rms_norm": True,
+    "swiglu": True,
+    "cross_entropy": False,
+    "fused_linear_cross_entropy": False,
+}
+
+
+def training_arguments(
+    config: StyleConfig, *, checkpointing: bool = False, **ours: Any
+) -> TrainingArguments:
     """Build TrainingArguments, and find out now what would stop the Trainer later.
 
     Without an accelerator `use_cpu` is set, which is the same device, and spares the user
@@ -26,6 +38,7 @@ def training_arguments(config: StyleConfig, **ours: Any) -> TrainingArguments:
 
     Args:
         config: the checked configuration.
+        checkpointing: what training.gradient_checkpointing: auto comes to.
         ours: fields that the caller sets itself; they win.
 
     Raises:
@@ -35,7 +48,7 @@ def training_arguments(config: StyleConfig, **ours: Any) -> TrainingArguments:
     from transformers import TrainingArguments
 
     # Every LoRA weight gets a gradient in every step, so the search for unused ones is wasted.
-    values = {"ddp_find_unused_parameters": False} | _renamed(config.training.model_dump())
+    values = {"ddp_find_unused_parameters": False} | _renamed(_resolved(config, checkpointing))
     values |= {name: rule.harmless[0] for name, rule in FIXED.items()}
     if not torch.accelerator.is_available():
         values["use_cpu"] = True
@@ -46,6 +59,7 @@ def training_arguments(config: StyleConfig, **ours: Any) -> TrainingArguments:
     except (ValueError, TypeError, KeyError, ImportError, RuntimeError, OSError) as error:
         raise ConfigError([f"training: {_one_line(error)}"]) from error
     problems = [
+        *_liger_problems(config),
         *_tracker_problems(list(arguments.report_to or [])),
         *_optimizer_problems(arguments),
         *_scheduler_problems(arguments),
@@ -53,6 +67,34 @@ def training_arguments(config: StyleConfig, **ours: Any) -> TrainingArguments:
     if problems:
         raise ConfigError(problems)
     return arguments
+
+
+def _resolved(config: StyleConfig, checkpointing: bool) -> dict[str, Any]:
+    """The values as transformers understands them."""
+    values = config.training.model_dump()
+    if values["gradient_checkpointing"] == "auto":
+        values["gradient_checkpointing"] = checkpointing
+    if values["use_liger_kernel"]:
+        values["liger_kernel_config"] = dict(LIGER)
+    # Whatever is measured here is the better the smaller; transformers thinks so of losses only.
+    if values.get("metric_for_best_model") and values.get("greater_is_better") is None:
+        values["greater_is_better"] = False
+    return values
+
+
+def _liger_problems(config: StyleConfig) -> list[str]:
+    if not config.training.use_liger_kernel:
+        return []
+    import torch
+    from transformers.utils import is_liger_kernel_available
+
+    if not torch.cuda.is_available():
+        return ["training.use_liger_kernel: found true; its kernels need a GPU; use false here"]
+    if not is_liger_kernel_available():
+        return [
+            "training.use_liger_kernel: found true; it needs a package: pip install liger-kernel"
+        ]
+    return []
 
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,10 @@ def cross_field_problems(config: Any) -> list[Problem]:
         *_masking_problems(config.masking),
         *_data_problems(config),
         *_objective_problems(config),
+        *_anchor_problems(config.objective),
+        *_adapter_problems(config),
         *_training_problems(config.training),
+        *_best_problems(config.training),
     ]
 
 
@@ -94,6 +97,64 @@ def _training_problems(training: Any) -> list[Problem]:
     return problems
 
 
+BETA_BOUNDS = (0.05, 10.0)
+"""Within which objective.target_kl steers kl_beta (the bounds of the controller)."""
+
+
+def _anchor_problems(objective: Any) -> list[Problem]:
+    low, high = BETA_BOUNDS
+    if objective.target_kl is None or low <= objective.kl_beta <= high:
+        return []
+    text = (
+        f"found {objective.kl_beta:g}; with objective.target_kl it is where the steering begins; "
+        f"expected {low:g} to {high:g}"
+    )
+    paths = ("objective.kl_beta", "objective.target_kl")
+    return [Problem(paths[0], text, paths)]
+
+
+def _adapter_problems(config: Any) -> list[Problem]:
+    problems: list[Problem] = []
+    model, lora, training = config.model, config.lora, config.training
+    if model.load_in_4bit and model.load_in_8bit:
+        both = ("model.load_in_8bit", "model.load_in_4bit")
+        problems.append(Problem(both[0], "found true, and load_in_4bit is true as well", both))
+    if lora.train_sentinels and (
+        config.masking.format != "infill" or config.masking.no_mask_ratio == 1
+    ):
+        text = "found true, but no window has sentinels; expected masking.format: infill with masks"
+        names = ("lora.train_sentinels", "masking.format", "masking.no_mask_ratio")
+        problems.append(Problem(names[0], text, names))
+    options = training.other_fields().get("gradient_checkpointing_kwargs") or {}
+    if lora.lora_layers != "all" and options.get("use_reentrant"):
+        text = (
+            f"found {lora.lora_layers}; reentrant checkpointing needs gradients from the first layer "
+            "on; expected all, or use_reentrant: false in training.gradient_checkpointing_kwargs"
+        )
+        paths = ("lora.lora_layers", "training.gradient_checkpointing_kwargs")
+        problems.append(Problem(paths[0], text, paths))
+    return problems
+
+
+def _best_problems(training: Any) -> list[Problem]:
+    """Rules on which evaluation is best that nothing would ask."""
+    problems = []
+    patience, drift = training.early_stopping_patience, training.max_drift_kl
+    if patience is not None and training.eval_strategy == "no":
+        text = f"found {patience}, but training.eval_strategy is no; expected steps or epoch there"
+        paths = ("training.early_stopping_patience", "training.eval_strategy")
+        problems.append(Problem(paths[0], text, paths))
+    asked = training.load_best_model_at_end or training.save_strategy == "best"
+    if drift is not None and patience is None and not asked:
+        text = (
+            f"found {drift:g}, but no best checkpoint is asked for; expected "
+            "training.load_best_model_at_end: true, or a training.early_stopping_patience"
+        )
+        paths = ("training.max_drift_kl", "training.load_best_model_at_end")
+        problems.append(Problem(paths[0], text, paths))
+    return problems
+
+
 def check_hardware(config: StyleConfig) -> list[str]:
     """What this machine cannot do of a configuration, one line each."""
     return [f"{problem.path}: {problem.text}" for problem in hardware_problems(config)]
@@ -103,7 +164,9 @@ def hardware_problems(config: Any) -> list[Problem]:
     """`check_hardware` with the keys apart. Imports torch only where a key asks for something."""
     problems = []
     training, model = config.training, config.model
-    cuda = not training.use_cpu and (training.fp16 or training.bf16 or model.load_in_4bit)
+    cuda = not training.use_cpu and (
+        training.fp16 or training.bf16 or model.load_in_4bit or model.load_in_8bit
+    )
     cuda = cuda and _has_cuda()
     if training.fp16 and not cuda and (training.use_cpu or not _has_mps()):
         where = "training.use_cpu is true" if training.use_cpu else "this machine has none"
@@ -112,12 +175,15 @@ def hardware_problems(config: Any) -> list[Problem]:
     if training.bf16 and cuda and not _cuda_has_bf16():
         text = "found true; this GPU has no bfloat16; use fp16: true instead"
         problems.append(Problem("training.bf16", text, ("training.bf16", "training.use_cpu")))
-    if model.load_in_4bit and not cuda:
-        text = "found true; it needs a CUDA GPU; use false and a smaller model here"
-        problems.append(Problem("model.load_in_4bit", text, ("model.load_in_4bit",)))
-    if model.load_in_4bit and not _installed("bitsandbytes"):
-        text = "found true; it needs a package: pip install bitsandbytes"
-        problems.append(Problem("model.load_in_4bit", text, ("model.load_in_4bit",)))
+    for name in ("load_in_4bit", "load_in_8bit"):
+        if not getattr(model, name):
+            continue
+        if not cuda:
+            text = "found true; it needs a CUDA GPU; use false and a smaller model here"
+            problems.append(Problem(f"model.{name}", text, (f"model.{name}",)))
+        if not _installed("bitsandbytes"):
+            text = "found true; it needs a package: pip install bitsandbytes"
+            problems.append(Problem(f"model.{name}", text, (f"model.{name}",)))
     if model.attn_implementation == "flash_attention_2" and not _installed("flash_attn"):
         text = "found flash_attention_2; the flash-attn package is not installed; use sdpa"
         involved = ("model.attn_implementation",)
@@ -144,4 +210,4 @@ def _has_mps() -> bool:
 def _cuda_has_bf16() -> bool:
     import torch
 
-    return torch.cuda.is_bf16_supported()
+    return torch.cuda.is_bf16_supported(including_emulation=False)

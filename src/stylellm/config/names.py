@@ -29,7 +29,7 @@ FOREIGN: dict[str, str] = {
     "load_4bit": "model.load_in_4bit",
     "use_4bit": "model.load_in_4bit",
     "qlora": "model.load_in_4bit",
-    "load_in_8bit": "8-bit bases are not supported; use model.load_in_4bit",
+    "load_8bit": "model.load_in_8bit",
     "dataset": "data.books",
     "datasets": "data.books",
     "dataset_dir": "data.books",
@@ -76,6 +76,8 @@ FOREIGN: dict[str, str] = {
     "kl_coefficient": "objective.kl_beta",
     "pref_beta": "objective.kl_beta",
     "kl_type": "objective.kl_direction",
+    "kl_target": "objective.target_kl",
+    "early_stopping": "training.early_stopping_patience",
     "replay_ratio": "objective.general_ratio",
     "epochs": "training.num_train_epochs",
     "num_epochs": "training.num_train_epochs",
@@ -113,8 +115,8 @@ FOREIGN: dict[str, str] = {
     "adapter": "leave it out: a LoRA adapter is always trained",
     "template": "leave it out: raw text needs no chat template",
     "chat_template": "leave it out: raw text needs no chat template",
-    "packing": "leave it out: stylellm prepare fills the windows",
-    "sample_packing": "leave it out: stylellm prepare fills the windows",
+    "packing": "data.pack",
+    "sample_packing": "data.pack",
     "modules_to_save": "leave it out: the reference is the base itself, so none of it may train",
 }
 

@@ -130,10 +130,19 @@ class TrainingSection(Section):
         "Compute in float16: for older GPUs, never on a CPU.",
         "用 float16 计算：适合较旧的 GPU，不能用于 CPU。",
     )
-    gradient_checkpointing: bool = key(
+    gradient_checkpointing: Annotated[
+        bool | Literal["auto"], Allowed("true, false or auto", "true、false 或 auto")
+    ] = key(
         False,
-        "Save memory by computing activations twice; slower.",
-        "以重算换显存，速度变慢。",
+        "Save memory by computing activations twice; slower. auto: only where the step would not fit the "
+        "free memory otherwise.",
+        "以重算换显存，速度变慢。auto：仅在空闲显存（内存）不够时启用。",
+    )
+    use_liger_kernel: bool = key(
+        False,
+        "Liger's kernels for norms, rotary positions and MLP; needs a GPU and the liger-kernel package. "
+        "The loss stays StyleLLM's.",
+        "对归一化、旋转位置和 MLP 使用 Liger 内核；需要 GPU 和 liger-kernel 包。损失仍由 StyleLLM 计算。",
     )
     use_cpu: bool = key(
         False, "Stay on the CPU although there is a GPU.", "即使有 GPU 也只用 CPU。"
@@ -155,8 +164,22 @@ class TrainingSection(Section):
     )
     load_best_model_at_end: bool = key(
         False,
-        "End with the checkpoint that was best on the validation text, not the last.",
-        "训练结束时取验证集上最好的检查点，而不是最后一个。",
+        "End with the best checkpoint, not the last: the lowest loss on the author's validation text "
+        "among those within max_drift_kl.",
+        "训练结束时取最好的检查点，而不是最后一个：在 max_drift_kl 以内、作者验证集损失最低者。",
+    )
+    max_drift_kl: Number | None = key(
+        None,
+        "An evaluation can only be the best one if its KL to the base on general text is at most this "
+        "(nats per token); null: any.",
+        "只有普通文本上与基础模型的 KL 不超过此值（nat/token）的评测才可能成为最佳；null 表示不限。",
+        gt=0,
+    )
+    early_stopping_patience: int | None = key(
+        None,
+        "Stop after this many evaluations without a better one; null: never.",
+        "连续这么多次评测没有更好就停止；null 表示不提前停止。",
+        ge=1,
     )
     dataloader_num_workers: int = key(
         0,

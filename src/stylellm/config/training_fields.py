@@ -66,12 +66,11 @@ REFUSED: dict[str, Rule] = {
         "our loss has its own cross-entropy; to hold back over-confidence raise objective.kl_beta",
         "损失自带交叉熵；要抑制过度自信请调大 objective.kl_beta",
     ),
-    "use_liger_kernel": Rule(
-        (False,),
-        "it patches a loss that is not used here; ours is chunked already",
-        "它替换的是这里用不到的损失；本项目的损失已分块计算",
+    "liger_kernel_config": Rule(
+        (None,),
+        "only Liger's kernels for the backbone are of use here; use_liger_kernel takes all of them",
+        "这里只用得上 Liger 的主干内核；use_liger_kernel 会全部启用",
     ),
-    "liger_kernel_config": Rule((None,), "see use_liger_kernel", "同 use_liger_kernel"),
     "neftune_noise_alpha": Rule(
         (None,),
         "it would add noise to the frozen reference too, and the KL would measure the noise",

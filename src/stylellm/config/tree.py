@@ -7,11 +7,12 @@ true is never 1, and unknown keys are errors.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stylellm.config.checks import cross_field_problems
+from stylellm.config.learning import LoraSection, ObjectiveSection
 from stylellm.config.section import Section, key
 from stylellm.config.training import TrainingSection
 from stylellm.config.values import (
@@ -54,6 +55,11 @@ class ModelSection(Section):
         False,
         "Hold the base in 4 bits (QLoRA); needs a CUDA GPU and bitsandbytes.",
         "以 4 bit 载入基础模型（QLoRA）；需要 CUDA GPU 和 bitsandbytes。",
+    )
+    load_in_8bit: bool = key(
+        False,
+        "Hold the base in 8 bits; needs a CUDA GPU and bitsandbytes.",
+        "以 8 bit 载入基础模型；需要 CUDA GPU 和 bitsandbytes。",
     )
 
 
@@ -133,6 +139,70 @@ class DataSection(Section):
         "Cleaning rules that are applied; the audit shows what each removed.",
         "使用的清洗规则；清洗报告列出每条规则删去的内容。",
     )
+    accept_damaged: bool = key(
+        False,
+        "Read files with many damaged places, too; otherwise they are refused.",
+        "是否也读取有大量损坏字节的文件；默认拒绝。",
+    )
+    modern_words: Literal["count", "sentence", "paragraph", "off"] = key(
+        "count",
+        "Modern vocabulary in old-style prose: count it only, or drop the sentence or paragraph that "
+        "holds it.",
+        "现代词汇：只计数（count），或删去含有它的句子（sentence）、段落（paragraph）；off 不查。",
+    )
+    modern_word_list: PathText | None = key(
+        None,
+        "A word list of your own in place of the shipped one.",
+        "用自己的词表代替自带的现代词表。",
+    )
+    near_duplicates: Share = key(
+        0.8,
+        "Chapters and paragraphs of which this share stands in earlier text are dropped; 0 drops "
+        "exact repeats only.",
+        "与前文重合达到这一比例的章节和段落会被去掉；0 表示只去完全相同的。",
+    )
+    max_characters_per_work: int | None = key(
+        None,
+        "Most training characters of one work; null: no limit.",
+        "每部书用于训练的字数上限；null 表示不限。",
+        ge=1,
+    )
+    max_characters_per_author: int | None = key(
+        None,
+        "Most training characters of one author; null: no limit.",
+        "每位作者用于训练的字数上限；null 表示不限。",
+        ge=1,
+    )
+    author_weights: Annotated[
+        dict[str, Number],
+        Allowed(
+            "a mapping from author to relative share, such as {金庸: 2, 古龙: 1}",
+            "作者到相对份额的映射，如 {金庸: 2, 古龙: 1}",
+        ),
+    ] = key(
+        {},
+        "Relative shares of the authors in the training text, reached by leaving chapters out.",
+        "各作者在训练文本中的相对份额，通过少用章节达到（从不重复）。",
+    )
+    pack: bool = key(
+        False,
+        "Put several short texts into one training window; they do not see each other.",
+        "把多篇短文放进同一个训练窗口；各篇之间互不可见。",
+    )
+    num_workers: int = key(
+        0,
+        "Processes that prepare the books; 0: one per core, 1: no further process.",
+        "准备数据的进程数；0 表示每核一个，1 表示只用当前进程。",
+        ge=0,
+        le=256,
+    )
+    cache_dir: PathText | None = key(
+        None,
+        "Where work on each book is kept for the next run; null: .stylellm-cache beside "
+        "prepared_dir; off: nowhere.",
+        "每本书的处理结果存放处，供下次运行使用；null 表示 prepared_dir 旁的 .stylellm-cache；"
+        "off 表示不存。",
+    )
     seed: Seed = key(
         42,
         "Seed of every random choice made while preparing.",
@@ -203,100 +273,6 @@ class MaskingSection(Section):
         "infill 窗口中可见文字在损失中的权重；0 表示只训练被遮部分。",
         ge=0,
         le=10,
-    )
-
-
-def _module_list(value: Any) -> Any:
-    if isinstance(value, str) and value != "all-linear":
-        names = [name for name in value.replace(",", " ").split() if name]
-        raise refuse(f"write [{', '.join(names)}] for a list of modules")
-    return value
-
-
-class LoraSection(Section):
-    """The adapter that is trained; the base stays frozen."""
-
-    lora_r: int = key(
-        8,
-        "Rank of the adapter: larger learns more, and copies more easily.",
-        "适配器的秩：越大学得越多，也越容易照抄。",
-        ge=1,
-        le=1024,
-    )
-    lora_alpha: int = key(
-        16,
-        "Scale of the adapter; its output is multiplied by lora_alpha / lora_r.",
-        "适配器的缩放：输出乘以 lora_alpha / lora_r。",
-        ge=1,
-    )
-    lora_dropout: Number = key(
-        0.05,
-        "Dropout in front of the adapter while training.",
-        "训练时适配器输入的 dropout。",
-        ge=0,
-        lt=1,
-    )
-    target_modules: Annotated[
-        Literal["all-linear"] | list[str],
-        BeforeValidator(_module_list),
-        Allowed(
-            "all-linear, or a list such as [q_proj, v_proj]",
-            "all-linear，或列表，如 [q_proj, v_proj]",
-        ),
-    ] = key(
-        "all-linear",
-        "Layers that get an adapter; all-linear takes every linear layer but the output head.",
-        "加适配器的层；all-linear 表示输出层以外的全部线性层。",
-        min_length=1,
-    )
-    use_rslora: bool = key(
-        False,
-        "Scale by lora_alpha / sqrt(lora_r) instead, for large ranks.",
-        "改用 lora_alpha / sqrt(lora_r) 缩放，适合较大的秩。",
-    )
-
-
-class ObjectiveSection(Section):
-    """What is minimised: reconstruction plus a KL term to the frozen base."""
-
-    kl_beta: Number = key(
-        0.1,
-        "Weight of the KL term. Larger holds the model closer to its base: weaker style, fewer "
-        "mistakes. Smaller: stronger style.",
-        "KL 项的权重。越大越贴近基础模型：风格更弱、更稳；越小风格越强。",
-        ge=0,
-        le=100,
-    )
-    kl_direction: Literal["policy_ref", "ref_policy"] = key(
-        "policy_ref",
-        "policy_ref is KL(policy || reference), ref_policy is KL(reference || policy).",
-        "policy_ref 为 KL(策略 || 参考)，ref_policy 为 KL(参考 || 策略)。",
-    )
-    kl_positions: Literal["clean", "all"] = key(
-        "clean",
-        "Where the KL counts: only where no sentinel or mask token came before (clean), or at all "
-        "positions.",
-        "KL 计入的位置：前文没有哨兵符或掩码的位置（clean），或全部（all）。",
-    )
-    general_ratio: Number = key(
-        0.1,
-        "Share of training windows taken from general text, with KL only.",
-        "训练窗口中普通文本的比例（只计 KL）。",
-        ge=0,
-        lt=1,
-    )
-    general_beta: Number = key(
-        1.0,
-        "Weight of the KL on general text. It holds general ability and hardly weakens style.",
-        "普通文本上 KL 的权重。它保住通用能力，几乎不削弱风格。",
-        ge=0,
-        le=100,
-    )
-    chunk_size: int = key(
-        0,
-        "Positions per chunk of the loss; fewer need less memory; 0 lets the program choose.",
-        "损失分块计算时每块的位置数；越小越省内存；0 表示自动选择。",
-        ge=0,
     )
 
 

@@ -122,12 +122,9 @@ class SampleCallback(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or model is None:
             return
-        was_training = model.training
-        model.eval()
-        for row in self.sample(model):
+        for row in self.sample(model):  # it sets the modes it needs, and back
             _append(self.path, {"step": state.global_step, **row})
             tqdm.write(f"step {state.global_step:>5}  [sample] {row['prompt']}{row['text']}")
-        model.train(was_training)
 
 
 def keep_until(path: Path, step: int) -> None:

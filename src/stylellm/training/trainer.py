@@ -22,12 +22,16 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from stylellm.errors import TrainingError
-from stylellm.masking.formats import IGNORE
-from stylellm.model.policy import output_weight, policy_hidden
-from stylellm.model.reference import reference_hidden
+from stylellm.model.passes import Passes, check_isolation
+from stylellm.model.policy import head_terms, output_weight
 from stylellm.objective.chunked import style_alignment_loss
+from stylellm.objective.controller import AdaptiveKLController
+from stylellm.training.best import BestRule, EarlyStop
+from stylellm.training.tally import PARTS, Tally, count_positions
 
 Measure = Callable[[Any], dict[str, float]]
+CONTROLLER = "AdaptiveKLController"
+"""Under this name the controller's state lies in trainer_state.json."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,7 @@ class Objective:
     general_beta: float = 1.0
     kl_direction: Literal["policy_ref", "ref_policy"] = "policy_ref"
     chunk_size: int = 0
-
-
-@dataclass
-class _Tally:
-    """Sums since the last log line; tensors stay on the device until they are read."""
-
-    nll: Any = 0.0
-    kl: Any = 0.0
-    general_kl: Any = 0.0
-    counts: Any = 0.0
-    tokens: Any = 0
-    steps: int = 0
-    started: float = 0.0
+    target_kl: float | None = None
 
 
 class _EpochOfMasks(TrainerCallback):
@@ -64,6 +56,27 @@ class _EpochOfMasks(TrainerCallback):
         self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any
     ) -> None:
         train_dataloader.dataset.set_epoch(int(state.epoch or 0))
+
+
+class _EachStep(TrainerCallback):
+    """Moves kl_beta after every optimizer step; its state goes through the trainer's own."""
+
+    def __init__(self, trainer: StyleTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        saved = (state.stateful_callbacks or {}).get(CONTROLLER)
+        if saved and self.trainer.controller is not None:
+            self.trainer.controller.load_state_dict(saved["attributes"])
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        controller = self.trainer.controller
+        if controller is None:
+            return
+        kl = self.trainer.kl_of_step()
+        if kl is not None:
+            controller.update(kl)
+        state.stateful_callbacks[CONTROLLER] = {"args": {}, "attributes": controller.state_dict()}
 
 
 def _use_one_device(args: TrainingArguments) -> None:
@@ -82,6 +95,8 @@ class StyleTrainer(Trainer):
     Args:
         objective: the weights of the loss.
         measure: called with the policy at every evaluation; returns the numbers to log.
+        passes: how the hidden states are computed; plainly unless given.
+        best: which evaluation is the best one, and when to stop.
         Everything else as for ``transformers.Trainer``; ``model`` must be a peft model.
     """
 
@@ -91,37 +106,58 @@ class StyleTrainer(Trainer):
         args: TrainingArguments,
         objective: Objective,
         measure: Measure | None = None,
+        passes: Passes | None = None,
+        best: BestRule | None = None,
         **kwargs: Any,
     ) -> None:
         _use_one_device(args)
         super().__init__(args=args, **kwargs)
-        self.add_callback(_EpochOfMasks())
         self.objective: Objective = objective
         self.measure = measure
+        self.passes = passes or Passes()
+        self.best = best or BestRule(args.metric_for_best_model or "author_nll")
+        self.controller: AdaptiveKLController | None = None
+        if objective.target_kl is not None:
+            self.controller = AdaptiveKLController(objective.kl_beta, objective.target_kl)
+        for callback in (_EpochOfMasks(), _EachStep(self), EarlyStop(self.best)):
+            self.add_callback(callback)
         # Our loss is already divided by the counts of the whole step; the Trainer must not divide it
         # by the number of micro-batches once more.
         self.model_accepts_loss_kwargs = True
-        self._tally = _Tally(started=time.perf_counter())
+        self._isolated = False
+        self._tally = Tally()
+        self._step_kl: Any = 0.0
+        self._step_counts: Any = None
+
+    @property
+    def kl_beta(self) -> float:
+        """The weight of the KL in the step at hand."""
+        return self.objective.kl_beta if self.controller is None else self.controller.kl_beta
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, torch.Tensor]:
         """Takes the micro-batches of one step and counts |L|, |K|, |G| over them and all ranks."""
         batches = self._fetch(epoch_iterator, num_batches)
-        counts = torch.zeros(3, device=device)
+        counts = torch.zeros(PARTS, device=device)
         for batch in batches:
-            counts += torch.stack(
-                [
-                    (batch["labels"] != IGNORE).sum(),
-                    batch["kl_mask"].sum(),
-                    batch["general_mask"].sum(),
-                ]
-            ).to(device)
+            counts += count_positions(batch).to(device)
         if self.args.world_size > 1:
             counts = self.accelerator.reduce(counts, reduction="sum")
-        self._tally.counts = self._tally.counts + counts
-        self._tally.steps += 1
+        self._tally.add_counts(counts)
+        self._tally.kl_beta = self.kl_beta
+        self._step_counts, self._step_kl = counts, 0.0
         return batches, counts
+
+    def kl_of_step(self) -> float | None:
+        """Mean KL per position of author text over the step just made; None where it had none."""
+        count = float(self._step_counts[1])
+        if not count:
+            return None
+        total = torch.as_tensor(self._step_kl, device=self.args.device).float().reshape(1)
+        if self.args.world_size > 1:
+            total = self.accelerator.reduce(total, reduction="sum")
+        return float(total) / count
 
     def _fetch(self, epoch_iterator: Iterator, num_batches: int) -> list:
         """The next micro-batches; what the data loader draws comes from the seed and the epoch.
@@ -145,17 +181,18 @@ class StyleTrainer(Trainer):
         """This micro-batch's share of the step's loss; the shares of a step add up to the loss."""
         if not isinstance(num_items_in_batch, torch.Tensor):
             raise TrainingError("the loss was asked for outside a training step")
-        num_labels, num_kl, num_general = num_items_in_batch.clamp(min=1).tolist()
-        o = self.objective
+        num_labels, num_kl, num_general, _ = num_items_in_batch.clamp(min=1).tolist()
         weight = (
-            inputs["kl_mask"] * (o.kl_beta / num_kl)
-            + inputs["general_mask"] * (o.general_beta / num_general)
+            inputs["kl_mask"] * (self.kl_beta / num_kl)
+            + inputs["general_mask"] * (self.objective.general_beta / num_general)
         ).flatten()
         # accelerate casts inside the wrapped forward alone; the reference and the head run outside it.
         with self.accelerator.autocast():
             result = self._style_loss(model, inputs, weight, num_labels)
         self._check_finite(result.loss)
-        self._add(result, inputs)
+        self._tally.add(result, inputs)
+        if self.controller is not None:
+            self._step_kl = self._step_kl + (result.kl * inputs["kl_mask"].flatten()).sum()
         # Data-parallel wrappers average gradients over ranks; the counts are already global sums.
         loss = result.loss * self.args.world_size
         return (loss, None) if return_outputs else loss
@@ -164,13 +201,17 @@ class StyleTrainer(Trainer):
         self, model: Any, inputs: dict[str, torch.Tensor], weight: torch.Tensor, num_labels: float
     ) -> Any:
         policy = self.accelerator.unwrap_model(model)
-        ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        reference = None
-        if bool((weight > 0).any()):  # first, while no activations of the policy are held
-            reference = reference_hidden(policy, ids, mask).flatten(0, 1)
+        if "position_ids" in inputs and not self._isolated:
+            check_isolation(policy)
+            self._isolated = True
+        hidden, reference = self.passes(
+            model, policy, inputs, with_reference=bool((weight > 0).any())
+        )
+        hidden = hidden.flatten(0, 1)
+        terms: dict[str, Any] = head_terms(policy, hidden)
         return style_alignment_loss(
-            policy_hidden(model, policy, ids, mask).flatten(0, 1),
-            reference,
+            hidden,
+            None if reference is None else reference.flatten(0, 1),
             output_weight(policy),
             inputs["labels"].flatten(),
             weight,
@@ -180,6 +221,7 @@ class StyleTrainer(Trainer):
             num_kl=1,
             chunk_size=self.objective.chunk_size,
             label_weight=inputs["label_weight"].flatten(),
+            **terms,
         )
 
     def _check_finite(self, loss: torch.Tensor) -> None:
@@ -191,48 +233,33 @@ class StyleTrainer(Trainer):
                 "the last checkpoint.",
             )
 
-    def _add(self, result: Any, inputs: dict[str, torch.Tensor]) -> None:
-        tally = self._tally
-        kl = result.kl
-        tally.nll = tally.nll + result.nll_sum.detach()
-        tally.kl = tally.kl + (kl * inputs["kl_mask"].flatten()).sum()
-        tally.general_kl = tally.general_kl + (kl * inputs["general_mask"].flatten()).sum()
-        tally.tokens = tally.tokens + inputs["attention_mask"].sum()
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the parts of the loss to the Trainer's own training line."""
         if "loss" in logs and self._tally.steps:
-            logs.update(self._read_tally())
+            tally, self._tally = self._tally, Tally()
+            sums = tally.sums()
+            if self.args.world_size > 1:
+                on_device = sums.float().to(self.args.device)
+                sums = self.accelerator.reduce(on_device, reduction="sum").cpu()
+            logs.update(tally.line(sums, self.objective))
         super().log(logs, start_time)
 
-    def _read_tally(self) -> dict[str, float]:
-        tally, self._tally = self._tally, _Tally(started=time.perf_counter())
-        sums = torch.stack(
-            [torch.as_tensor(x, dtype=torch.float64, device="cpu")
-             for x in (tally.nll, tally.kl, tally.general_kl, tally.tokens)]
-        )  # fmt: skip
-        if self.args.world_size > 1:
-            sums = self.accelerator.reduce(sums.float().to(self.args.device), reduction="sum").cpu()
-        nll, kl, general_kl, tokens = sums.tolist()
-        labels, kls, generals = tally.counts.tolist()
-        seconds = max(time.perf_counter() - tally.started, 1e-9)
-        o = self.objective
-        parts = {}
-        if labels:  # a last step may hold general windows only
-            parts["reconstruction"] = nll / labels
-        if o.kl_beta > 0 and kls:  # a KL without weight is not computed: no number, rather than 0
-            parts["kl"] = kl / kls
-        if o.general_beta > 0 and generals:
-            parts["general_kl"] = general_kl / generals
-        return {
-            **parts,
-            "kl_beta": o.kl_beta,
-            "general_beta": o.general_beta,
-            "num_labels": tally.counts[0].item() / tally.steps,
-            "num_kl": tally.counts[1].item() / tally.steps,
-            "num_general": tally.counts[2].item() / tally.steps,
-            "tokens_per_second": tokens / seconds,
-        }
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Batches of like length take the lengths that were counted when the windows were prepared,
+        instead of formatting every window once to see how long it becomes."""
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        from transformers.trainer_pt_utils import LengthGroupedSampler
+
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(size, dataset=dataset, lengths=dataset.lengths())
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Only an evaluation within the bounds of the rule may be the best."""
+        if not self.best.allows(metrics):
+            return False
+        return super()._determine_best_metric(metrics, trial)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"

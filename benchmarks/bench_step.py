@@ -1,0 +1,297 @@
+"""Time and memory of a whole training step: two models with full logits against ours.
+
+Rows (all on the same random weights of a Qwen2.5 shape, LoRA on all linear layers, bf16):
+
+    naive        policy and a second frozen model, logits of both, log-softmax in float32, autograd
+    ours         the step of stylellm's trainer: one model, adapter on and off, loss in chunks
+    ce           cross-entropy alone: the step of transformers' Trainer
+    cached       ours, all of the reference's hidden states from the cache (objective.reference)
+    top_half     ours, the adapter on the upper half of the layers (lora.lora_layers); top_quarter
+    checkpointed ours, with gradient checkpointing
+
+A step is forward and backward; the optimizer is the same for all and left out. The rows take turns
+in one process; peak memory (weights included) is that of a fresh process for each row (Linux only).
+Only the ratios mean anything on another machine.
+
+    python benchmarks/bench_step.py --layers 6 --batch 2 --length 256
+    python benchmarks/bench_step.py --layers 24 --batch 4 --length 512 --rows naive ours ce top_half
+    python benchmarks/bench_step.py --shape tiny --layers 4 --batch 2 --length 32 --pairs 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROWS = ("naive", "ours", "ce", "cached", "top_half", "top_quarter", "checkpointed")
+SHAPES: dict[str, tuple[int, int, int, int]] = {  # hidden, intermediate, heads, vocabulary
+    "0.5B": (896, 4864, 14, 151936),
+    "1.5B": (1536, 8960, 12, 151936),
+    "tiny": (64, 256, 4, 4000),
+}
+LORA = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.05}
+LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def main() -> None:
+    args = parse()
+    if args.memory_of:
+        print(peak_memory(args))
+        return
+    memory = {} if args.no_memory else {row: measured_apart(row) for row in args.rows}
+    seconds = times(args)
+    report(args, seconds, memory)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shape", default="0.5B", choices=SHAPES)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument("--kl", type=float, default=1.0, help="share of positions with a KL")
+    parser.add_argument("--rows", nargs="+", default=["naive", "ours", "ce"], choices=ROWS)
+    parser.add_argument("--pairs", type=int, default=5, help="measured steps of each row")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no_memory", action="store_true", help="time only")
+    parser.add_argument("--memory_of", choices=ROWS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+# What every row works on.
+
+
+def make_model(args: argparse.Namespace) -> Any:
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    hidden, intermediate, heads, vocabulary = SHAPES[args.shape]
+    config = Qwen2Config(
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_attention_heads=heads,
+        num_key_value_heads=2,
+        vocab_size=vocabulary,
+        num_hidden_layers=args.layers,
+        tie_word_embeddings=True,
+        max_position_embeddings=4096,
+    )
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, args.dtype))
+    torch.manual_seed(0)
+    try:
+        return Qwen2ForCausalLM(config)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def make_policy(args: argparse.Namespace, rows: list[str]) -> Any:
+    """One base with an adapter for each way that a row needs; B is random, so that KL is above 0."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    def config(first: int) -> Any:
+        layers = list(range(first, args.layers)) if first else None
+        return LoraConfig(
+            **LORA, target_modules=LINEARS, layers_to_transform=layers, task_type="CAUSAL_LM"
+        )
+
+    policy = get_peft_model(make_model(args), config(0), adapter_name="all")
+    for row, share in (("top_half", 2), ("top_quarter", 4)):
+        if row in rows:
+            policy.add_adapter(row, config(args.layers - max(1, args.layers // share)))
+    for name, weight in policy.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.02)
+    return policy.train()
+
+
+def make_batch(args: argparse.Namespace) -> dict[str, Any]:
+    """Windows of the full length, all positions scored."""
+    import torch
+
+    from stylellm.masking.collate import collate
+
+    torch.manual_seed(1)
+    items = []
+    for _ in range(args.batch):
+        ids = torch.randint(SHAPES[args.shape][-1], (args.length,)).tolist()
+        kl = (torch.rand(args.length) < args.kl).tolist()
+        items.append({
+            "input_ids": ids, "labels": [*ids[1:], -100], "label_weight": [1.0] * args.length,
+            "kl_mask": [*kl[:-1], False], "general_mask": [False] * args.length,
+            "repeats": [True],
+        })  # fmt: skip
+    return collate(items, pad_id=0)
+
+
+# The rows.
+
+
+def naive_step(policy: Any, reference: Any, batch: dict[str, Any]) -> Any:
+    import torch
+    import torch.nn.functional as F
+
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    with torch.no_grad():
+        log_q = reference(input_ids=ids, attention_mask=mask).logits.float().log_softmax(-1)
+    log_p = policy(input_ids=ids, attention_mask=mask).logits.float().log_softmax(-1)
+    kl = (log_p.exp() * (log_p - log_q)).sum(-1)[batch["kl_mask"]].mean()
+    loss = F.nll_loss(log_p.flatten(0, 1), batch["labels"].flatten()) + 0.1 * kl
+    loss.backward()
+    return loss.detach()
+
+
+def trainer_arguments(folder: str) -> dict[str, Any]:
+    from transformers import TrainingArguments
+
+    return {"args": TrainingArguments(folder, use_cpu=True, report_to=[], disable_tqdm=True,
+                                      remove_unused_columns=False, max_steps=1)}  # fmt: skip
+
+
+def ours(policy: Any, batch: dict[str, Any], passes: Any, folder: str) -> Callable[[], Any]:
+    from stylellm.training.tally import count_positions
+    from stylellm.training.trainer import Objective, StyleTrainer
+
+    trainer = StyleTrainer(
+        model=policy, objective=Objective(kl_beta=0.1), passes=passes, **trainer_arguments(folder)
+    )
+    counts = count_positions(batch)
+    return lambda: trainer.training_step(policy, batch, counts)
+
+
+def cross_entropy(policy: Any, batch: dict[str, Any], folder: str) -> Callable[[], Any]:
+    import torch
+    from transformers import Trainer
+
+    trainer = Trainer(model=policy, **trainer_arguments(folder))
+    inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
+    inputs["labels"] = inputs["input_ids"]
+    count = torch.tensor(batch["labels"].numel() - len(batch["labels"]))
+    return lambda: trainer.training_step(policy, inputs, count)
+
+
+def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> Callable[[], Any]:
+    """A function that runs one step of a row and returns its loss."""
+    from stylellm.model.hidden_cache import HiddenCache
+    from stylellm.model.passes import Passes, shared_layers_of
+
+    batch = make_batch(args)
+    adapter = row if row.startswith("top_") else "all"
+    policy.set_adapter(adapter)
+    if row == "naive":
+        reference = make_model(args).requires_grad_(False).eval()
+        run = lambda: naive_step(policy, reference, batch)  # noqa: E731
+    elif row == "ce":
+        run = cross_entropy(policy, batch, folder)
+    else:
+        cache = HiddenCache(Path(folder) / "cache") if row == "cached" else None
+        shared = shared_layers_of(policy) if adapter != "all" else 0
+        run = ours(policy, batch, Passes(shared, cache), folder)
+
+    def step() -> Any:
+        policy.set_adapter(adapter)
+        if row == "checkpointed":
+            policy.get_base_model().activation_checkpointing_enable()
+        loss = run()
+        if row == "checkpointed":
+            policy.get_base_model().activation_checkpointing_disable()
+        policy.zero_grad(set_to_none=True)
+        return float(loss)
+
+    return step
+
+
+# Measuring.
+
+
+def times(args: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds per step of each row, the rows taking turns after one warm-up each."""
+    import torch
+
+    torch.set_num_threads(args.threads)
+    seconds: dict[str, list[float]] = {row: [] for row in args.rows}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        policy = make_policy(args, args.rows)
+        steps = {row: make_step(args, row, policy, folder) for row in args.rows}
+        losses = {row: step() for row, step in steps.items()}
+        print("loss: " + ", ".join(f"{row} {loss:.4f}" for row, loss in losses.items()))
+        for pair in range(args.pairs):
+            for row in args.rows if pair % 2 == 0 else args.rows[::-1]:
+                start = time.perf_counter()
+                steps[row]()
+                seconds[row].append(time.perf_counter() - start)
+    return seconds
+
+
+def measured_apart(row: str) -> float | None:
+    """Peak memory of a process that takes two steps of one row, in MiB beyond its imports."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--memory_of", row]
+    answer = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    if answer.returncode:
+        sys.exit(answer.stderr)
+    value = answer.stdout.split()[-1]
+    return None if value == "None" else float(value)
+
+
+def peak_memory(args: argparse.Namespace) -> float | None:
+    if not Path("/proc/self/status").exists():
+        return None
+    import torch
+
+    import stylellm.training.trainer  # noqa: F401
+
+    torch.set_num_threads(args.threads)
+    before = high_water_mark()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        policy = make_policy(args, [args.memory_of])
+        step = make_step(args, args.memory_of, policy, folder)
+        for _ in range(2):
+            step()
+        return high_water_mark() - before
+
+
+def high_water_mark() -> float:
+    """VmHWM of this process in MiB: unlike ru_maxrss it does not start at the parent's."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("no VmHWM in /proc/self/status")
+
+
+def report(
+    args: argparse.Namespace, seconds: dict[str, list[float]], memory: dict[str, float | None]
+) -> None:
+    print(
+        f"{args.shape} shape, {args.layers} layers, {args.batch}x{args.length}, {args.dtype}, "
+        f"KL at {args.kl:g} of the positions, {args.threads} thread(s), {args.pairs} steps a row"
+    )
+    medians = {row: statistics.median(values) for row, values in seconds.items()}
+    base = "naive" if "naive" in medians else args.rows[0]
+    print(f"{'':13}{'median s':>10}{'min':>9}{'max':>9}{'peak MiB':>10}"
+          f"{'time: ' + base + ' /':>15}{'memory: ' + base + ' /':>17}{'time / ce':>11}")  # fmt: skip
+    for row in args.rows:
+        peak, other = memory.get(row), memory.get(base)
+        cells = [f"{x:.3f}" for x in (medians[row], min(seconds[row]), max(seconds[row]))]
+        less = f"{other / peak:.2f}" if peak and other else "not measured"
+        ce = f"{medians[row] / medians['ce']:.2f}" if "ce" in medians else "not run"
+        print(f"{row:13}{cells[0]:>10}{cells[1]:>9}{cells[2]:>9}"
+              f"{f'{peak:.0f}' if peak else '-':>10}{medians[base] / medians[row]:>15.2f}"
+              f"{less:>17}{ce:>11}")  # fmt: skip
+    for row in ROWS:
+        if row not in args.rows:
+            print(f"{row:13}not run: --rows {row}")
+
+
+if __name__ == "__main__":
+    main()
