@@ -58,7 +58,12 @@ def dense_attention(
 
 def new_model(vocabulary: int, eos: int) -> Any:
     """A freshly initialised model of the shipped shape."""
-    from transformers import AttentionInterface, AttentionMaskInterface, Qwen2Config, Qwen2ForCausalLM
+    from transformers import (
+        AttentionInterface,
+        AttentionMaskInterface,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+    )
 
     AttentionInterface.register("dense", dense_attention)
     AttentionMaskInterface.register("dense", lambda *_, **__: None)
