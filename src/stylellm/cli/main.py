@@ -21,6 +21,7 @@ COMMANDS = {
     "mask-preview": "show what the model will see",
     "train": "train the style adapter",
     "evaluate": "measure style, likelihood, drift and copying; write report.html",
+    "style": "the style of texts, and how near they are to others",
     "write": "continue prompts with base and policy",
     "download": "bring a base model to this machine and verify it",
     "doctor": "what this machine has, what is wrong with it, what fits on it",

@@ -16,8 +16,8 @@ example:
 Texts are read in any encoding, made simplified and brought to one punctuation; they are not
 cleaned: page numbers and adverts count as text. Every file is one text. Rates are per 1000
 characters; [ ] is the 95% interval of a bootstrap over passages of 1000 characters. Distances are
-0 for the same style; Delta needs two references or more, imposters four. "Rhythm off by" is the
-Wasserstein distance of lengths, in characters."""
+0 for the same style; Delta needs three references, imposters four. "Rhythm off by" is the
+Wasserstein distance of the lengths, in characters."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,7 @@ from stylellm.stylometry import function_words
 from stylellm.stylometry.text import without_whitespace
 
 Unit = Literal["character", "word"]
+Measure = Literal["burrows", "cosine"]
 # Burrows (2002) worked with the 150 most frequent items.
 DEFAULT_N_FEATURES = 150
 # z-scores below this are rounding of a frequency that equals the mean.
@@ -51,10 +52,10 @@ class ZSpace:
     z: np.ndarray
     unit: Unit
 
-    def scores(self, text: str) -> np.ndarray:
-        """z-scores of a text on this scale, `[F]`."""
-        frequencies = _frequencies(text, self.features, self.unit, "the test text")
-        return _clean_zero((frequencies - self.mean) / self.deviation)
+    def scores(self, text: str | Sequence[str]) -> np.ndarray:
+        """z-scores of a text on this scale, `[F]`; for words also a text that is cut already."""
+        found = frequencies(text, self.features, self.unit, "the test text")
+        return _clean_zero((found - self.mean) / self.deviation)
 
 
 def fit(
@@ -87,7 +88,7 @@ def fit(
     if not items or "" in items:
         raise DataError("Delta got no item to count, or an empty one", "one or more features")
     table = np.array(
-        [_frequencies(text, items, unit, f"profile {name!r}") for name, text in profiles.items()]
+        [frequencies(text, items, unit, f"profile {name!r}") for name, text in profiles.items()]
     )
     # Equal frequencies are equal floats, while their computed deviation may be 1e-18.
     varies = table.max(axis=0) > table.min(axis=0)
@@ -120,8 +121,8 @@ def burrows_delta(
     is closer. Source: Burrows (2002).
     """
     space = fit(profiles, features=features, n_features=n_features, unit=unit)
-    distances = np.abs(space.z - space.scores(test)).mean(axis=1)
-    return dict(zip(space.names, distances.tolist(), strict=True))
+    found = distances(space.z, space.scores(test), "burrows")
+    return dict(zip(space.names, found.tolist(), strict=True))
 
 
 def cosine_delta(
@@ -139,10 +140,28 @@ def cosine_delta(
     Evert et al. (2017).
     """
     space = fit(profiles, features=features, n_features=n_features, unit=unit)
-    test_z = space.scores(test)
-    norms = np.linalg.norm(space.z, axis=1) * np.linalg.norm(test_z)
-    cosine = np.divide(space.z @ test_z, norms, out=np.zeros(len(norms)), where=norms > 0)
-    return dict(zip(space.names, (1 - np.clip(cosine, -1, 1)).tolist(), strict=True))
+    found = distances(space.z, space.scores(test), "cosine")
+    return dict(zip(space.names, found.tolist(), strict=True))
+
+
+def distances(rows: np.ndarray, row: np.ndarray, measure: Measure = "burrows") -> np.ndarray:
+    """Distance of every row `[P, F]` of z-scores to one row `[F]`, `[P]`.
+
+    Raises:
+        DataError: an unknown measure.
+    """
+    if measure == "burrows":
+        return np.abs(rows - row).mean(axis=1)
+    if measure == "cosine":
+        return cosine_distances(rows, row)
+    raise DataError(f"unknown measure {measure!r}", "'burrows' or 'cosine'")
+
+
+def cosine_distances(rows: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """1 - cosine of every row `[P, F]` with one row `[F]`; 1 where one of the two is zero."""
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(row)
+    cosine = np.divide(rows @ row, norms, out=np.zeros(len(norms)), where=norms > 0)
+    return 1 - np.clip(cosine, -1, 1)
 
 
 def most_frequent(texts: Iterable[str], n: int, unit: Unit = "character") -> tuple[str, ...]:
@@ -152,25 +171,51 @@ def most_frequent(texts: Iterable[str], n: int, unit: Unit = "character") -> tup
     """
     pooled: Counter[str] = Counter()
     for text in texts:
-        pooled.update(_items(text, unit))
-    named = [item for item in pooled if unicodedata.category(item[0])[0] not in "PSZC"]
+        pooled.update(tokens(text, unit))
+    named = [item for item in pooled if not is_mark(item)]
     return tuple(sorted(named, key=lambda item: (-pooled[item], item))[:n])
 
 
-def _frequencies(text: str, items: tuple[str, ...], unit: Unit, what: str) -> np.ndarray:
-    """Relative frequencies `[len(items)]` of the items in the text."""
+def frequencies(
+    text: str | Sequence[str],
+    items: tuple[str, ...],
+    unit: Unit = "character",
+    what: str = "the text",
+) -> np.ndarray:
+    """Relative frequencies `[len(items)]` of the items in the text, counted as in `fit`.
+
+    Args:
+        text: a text, or for the unit "word" its words in order.
+
+    Raises:
+        DataError: a text without characters or words, called `what` in the message.
+    """
     if unit == "character":
-        total = len(without_whitespace(text))
-        found: Mapping[str, int] = function_words.counts(text, items)
+        whole = text if isinstance(text, str) else "".join(text)
+        total = len(without_whitespace(whole))
+        found: Mapping[str, int] = function_words.counts(whole, items)
     else:
-        words = _items(text, unit)
+        words = tokens(text, unit) if isinstance(text, str) else text
         total, found = len(words), Counter(words)
     if not total:
         raise DataError(f"{what} holds no {unit}", "a text that is not empty")
     return np.array([found[item] for item in items], dtype=np.float64) / total
 
 
-def _items(text: str, unit: Unit) -> str | list[str]:
+def is_mark(item: str) -> bool:
+    """Whether an item is punctuation, a symbol or a blank, which belong to the edition."""
+    return unicodedata.category(item[0])[0] in "PSZC"
+
+
+def tokens(text: str, unit: Unit) -> str | list[str]:
+    """All characters (white space left out) or all words (marks left out) of a text, in order.
+
+    Words are cut by jieba (its Rust port, rjieba). Its dictionary is of modern Chinese, so in older
+    prose the cuts are rough, on both sides of a comparison alike.
+
+    Raises:
+        DataError: an unknown unit.
+    """
     if unit == "character":
         return without_whitespace(text)
     if unit == "word":

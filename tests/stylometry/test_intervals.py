@@ -1,0 +1,95 @@
+"""Passages and intervals: by hand, against scipy, and by their coverage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from stylellm.errors import DataError
+from stylellm.stylometry import intervals
+from stylellm.stylometry.intervals import passages
+
+
+def test_passages_by_hand() -> None:
+    assert passages("一二 三\n四五六七八", 3) == ["一二 三\n", "四五六", "七八"]
+    assert passages("一二三四五六七", 3) == ["一二三", "四五六七"]
+    assert passages("一二三四五六七", 3, whole=True) == ["一二三", "四五六"]
+    assert passages("一二", 3, whole=True) == passages(" \n", 3) == []
+
+
+@given(st.text(alphabet="一二三 \n", max_size=60), st.integers(1, 9), st.booleans())
+def test_passages_hold_the_text(text: str, length: int, whole: bool) -> None:
+    found = passages(text, length, whole=whole)
+    ink = "".join(text.split())
+    kept = "".join("".join(found).split())
+    sizes = [len("".join(piece.split())) for piece in found]
+    if whole:
+        assert kept == ink[: len(ink) // length * length]
+        assert set(sizes) <= {length}
+    else:
+        assert kept == ink
+        assert all(size == length for size in sizes[:-1])
+        assert not sizes or sizes[-1] < 1.5 * length
+
+
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_share_is_wilsons_interval(case: tuple[int, int]) -> None:
+    found = intervals.share(*case)
+    oracle = binomtest(*case).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high), abs=1e-12)
+
+
+def test_the_interval_of_a_mean_covers_it_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(1)
+    covered = 0
+    for case in range(200):
+        found = intervals.mean(generator.exponential(size=40).tolist(), draws=300, seed=case)
+        covered += found.low <= 1.0 <= found.high
+    assert 0.88 <= covered / 200 <= 0.98
+
+
+def test_one_value_has_no_interval() -> None:
+    assert intervals.mean([3.0]) == intervals.Interval(3.0, None, None, 1)
+    one_work = intervals.clustered_share([True, False], ["work", "work"])
+    assert one_work == intervals.Interval(0.5, None, None, 1)
+
+
+def test_groups_and_not_cases_are_resampled() -> None:
+    # 50 passages of a work stand or fall together: two works say little, 100 prompts much.
+    hits = [True] * 50 + [False] * 50
+    two = intervals.clustered_share(hits, ["a"] * 50 + ["b"] * 50)
+    many = intervals.clustered_share(hits, [str(k) for k in range(100)])
+    assert (two.low, two.high) == (0.0, 1.0)
+    assert 0.38 < many.low < 0.45
+    assert 0.55 < many.high < 0.62
+
+
+def test_real_range_takes_stretches_of_the_lengths_asked() -> None:
+    seen = []
+
+    def measure(texts: list[str]) -> float:
+        seen.append([len(text) for text in texts])
+        return float(len(set("".join(texts))))
+
+    found = intervals.real_range(measure, ["一二 三", "四" * 9], [2, 4], draws=30)
+    assert seen == [[2, 4]] * 30
+    assert found.low <= found.value <= found.high
+    with pytest.raises(DataError, match="as long as the generations"):
+        intervals.real_range(measure, ["一二"], [3])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: passages("一", 0),
+        lambda: intervals.mean([]),
+        lambda: intervals.share(0, 0),
+        lambda: intervals.clustered_share([], []),
+    ],
+)
+def test_nothing_to_measure_is_an_error(call) -> None:
+    with pytest.raises(DataError):
+        call()
