@@ -177,3 +177,41 @@ def test_every_character_is_in_one_split_and_training_is_never_empty(
     assert ends == sum(len(work.chapters) for work in works)
     if test == 0:
         assert all(section.split != "test" for section in sections)
+
+
+class _Stored:
+    """A chapter that counts how often its text is read."""
+
+    def __init__(self, text: str) -> None:
+        self.title, self.characters, self._text, self.reads = "", len(text), text, 0
+
+    @property
+    def text(self) -> str:
+        self.reads += 1
+        return self._text
+
+
+def test_a_shelf_is_split_without_holding_its_text() -> None:
+    stored = [_Stored(f"第{n}章的文字。" * 9) for n in range(20)]
+    work = Work("书", tuple(stored), 3)  # type: ignore[arg-type]
+    sections = split_works([work], split_by="chapter", validation_fraction=0.1, test_fraction=0.2)
+    moved = [section.placed("elsewhere") for section in sections]
+    assert [section.characters for section in moved] == [one.characters for one in stored]
+    assert sum(one.reads for one in stored) == 0
+    assert [section.text for section in sections] == [one.text for one in stored]
+    assert {section.split for section in sections} == {"train", "validation", "test"}
+    assert {section.split for section in moved} == {"elsewhere"}
+
+
+def test_parts_of_a_stored_chapter_are_those_of_one_in_memory() -> None:
+    text = "\n".join(f"第{n}段。" * 20 for n in range(60))
+    held = Work("书", (Chapter("", tuple(text.split("\n"))),))
+    stored = _Stored(text)
+    lazy = Work("书", (stored,))  # type: ignore[arg-type]
+    options = {"split_by": "chapter", "validation_fraction": 0.1, "test_fraction": 0.2}
+    one, other = (split_works([work], **options) for work in (held, lazy))  # type: ignore[arg-type]
+    assert len(one) > 5 and one == other
+    assert "".join(section.text for section in other) == text
+    before = stored.reads
+    assert [len(section.text) for section in other] == [section.characters for section in other]
+    assert stored.reads <= before + 1

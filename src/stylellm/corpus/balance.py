@@ -89,11 +89,11 @@ def _capped(
     for group in _grouped(sections, kept, key, seed):
         room = limit
         for index in group:
-            size = len(sections[index].text)
+            size = sections[index].characters
             if size <= room:
                 chosen.add(index)
                 room -= size
-        shortest = min(len(sections[index].text) for index in group)
+        shortest = min(sections[index].characters for index in group)
         if shortest > limit:
             first = sections[min(group)]
             raise DataError(
@@ -112,7 +112,7 @@ def _weighted(
     groups = {sections[group[0]].author: group for group in _grouped(sections, kept, _author, seed)}
     _check(weights, list(groups))
     sizes = {
-        author: sum(len(sections[index].text) for index in group)
+        author: sum(sections[index].characters for index in group)
         for author, group in groups.items()
     }
     shares = {author: float(weights.get(author, 1.0)) for author in groups}
@@ -147,7 +147,7 @@ def _nearest(sections: Sequence[Section], group: list[int], target: float) -> se
     """Sections while they bring the total nearer to the target."""
     chosen, total = set(), 0
     for index in group:
-        size = len(sections[index].text)
+        size = sections[index].characters
         if total + size / 2 <= target:
             chosen.add(index)
             total += size

@@ -63,10 +63,9 @@ def cut_sections(
         num_workers: 0 = one per core, 1 = this process.
     """
     groups = _groups(sections)
-    del sections  # the groups alone hold the texts, and are let go one by one
     keys = [_key(group, tokenizer_hash, max_length) for group in groups]
     missing = [n for n, key in enumerate(keys) if not cache.path(key).is_file()]
-    size = sum(3 * len(section.text) for n in missing for section in groups[n])
+    size = sum(3 * section.characters for n in missing for section in groups[n])
     backend = getattr(tokenizer, "backend_tokenizer", None)
     processes = num_processes(num_workers, size, len(missing)) if backend is not None else 1
     tasks = _Tasks(missing, groups, keys, max_length, cache.folder)
@@ -116,7 +115,7 @@ def _groups(sections: Sequence[Section]) -> list[list[Section]]:
             groups.append([])
             size = 0
         groups[-1].append(section)
-        size += len(section.text)
+        size += section.characters
     return groups
 
 
@@ -169,12 +168,13 @@ def rows_of(section: Section, cut: Cut) -> list[Row]:
     """
     ends, tokens = (column.tolist() for column in cut)
     starts = [0, *ends[:-1]]
-    whole = bool(ends) and ends[-1] == len(section.text)
+    text = section.text
+    whole = bool(ends) and ends[-1] == len(text)
     if not whole or any(a >= b for a, b in zip(starts, ends, strict=True)):
         raise AssertionError(f"cutting {section.work} {section.chapter} into windows lost text")
     rows = []
     for start, end, count in zip(starts, ends, tokens, strict=True):
         eos = section.ends_document and end == ends[-1]
-        rows.append(Row(section.text[start:end], count + eos, section.work, section.chapter, eos,
+        rows.append(Row(text[start:end], count + eos, section.work, section.chapter, eos,
                         (end - start,), section.source))  # fmt: skip
     return rows

@@ -231,6 +231,11 @@ class StoredChapter:
         return Chapter(self.title, tuple(kept)).text
 
     @property
+    def characters(self) -> int:
+        """Length of the text; only where paragraphs were left out it must be read."""
+        return len(self.text) if self.dropped else self.entry.characters
+
+    @property
     def paragraphs(self) -> tuple[str, ...]:
         return chapter_of(self.title, self.text).paragraphs
 

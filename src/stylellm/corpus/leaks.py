@@ -110,17 +110,18 @@ def without_leaks(section: Section, held: HeldOut) -> Cut:
     Raises:
         AssertionError: a shared run was left; cannot happen.
     """
-    leaks = tuple(held.leaks(f"{section.work} {section.chapter}", section.text))
+    text = section.text
+    leaks = tuple(held.leaks(f"{section.work} {section.chapter}", text))
     if not leaks:
         return Cut((section,), (), 0)
-    pieces = _pieces(section.text, leaks, held.n)
-    if 2 * sum(end - start for start, end in pieces) < len(section.text):
+    pieces = _pieces(text, leaks, held.n)
+    if 2 * sum(end - start for start, end in pieces) < len(text):
         pieces = []
     sections = tuple(_piece(section, start, end, k, len(pieces))
                      for k, (start, end) in enumerate(pieces, start=1))  # fmt: skip
     if any(held.leaks("", piece.text) for piece in sections):
         raise AssertionError(f"{section.work} {section.chapter} still shares text")
-    return Cut(sections, leaks, len(section.text) - sum(len(piece.text) for piece in sections))
+    return Cut(sections, leaks, len(text) - sum(piece.characters for piece in sections))
 
 
 def _pieces(text: str, leaks: Iterable[Leak], shortest: int) -> list[tuple[int, int]]:
@@ -142,5 +143,5 @@ def _pieces(text: str, leaks: Iterable[Leak], shortest: int) -> list[tuple[int, 
 
 def _piece(section: Section, start: int, end: int, number: int, count: int) -> Section:
     name = f"{section.chapter} ({number}/{count})" if count > 1 else section.chapter
-    ends = section.ends_document and end == len(section.text)
+    ends = section.ends_document and end == section.characters
     return replace(section, chapter=name, text=section.text[start:end], ends_document=ends)

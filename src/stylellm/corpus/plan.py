@@ -208,7 +208,7 @@ def split_all(works: Sequence[tuple[str, Work]], settings: Mapping[str, Any]) ->
             options = {"validation_fraction": 0.0, "test_fraction": GENERAL_TEST_FRACTION}
         for section in split_works(mine, seed=settings["seed"], **options):
             split = "test" if role == OTHER else section.split
-            sections.append(replace(section, split=names[split]))
+            sections.append(section.placed(names[split]))
     return sections
 
 
@@ -230,8 +230,8 @@ def balance_and_guard(
         seed=settings["seed"],
     )
     for section in dropped:
-        sources[section.source].balanced += len(section.text)
-        sources[section.source].kept -= len(section.text)
+        sources[section.source].balanced += section.characters
+        sources[section.source].kept -= section.characters
     others = [section for section in kept if section.split in SPLITS[OTHER].values()]
     guarded = enforce(
         [section for section in kept if section.split not in SPLITS[OTHER].values()],

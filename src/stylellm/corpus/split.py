@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 from stylellm.corpus.chunk import sentences
 from stylellm.corpus.headings import is_heading_line
@@ -34,6 +38,11 @@ class Chapter:
         """Heading and paragraphs, a line each."""
         return "\n".join((self.title, *self.paragraphs) if self.title else self.paragraphs)
 
+    @property
+    def characters(self) -> int:
+        """Length of the text."""
+        return len(self.text)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -55,23 +64,72 @@ class Work:
 
     @property
     def num_characters(self) -> int:
-        return sum(len(chapter.text) for chapter in self.chapters)
+        return sum(chapter.characters for chapter in self.chapters)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Characters [start, end) of a chapter that is read anew whenever its text is asked for."""
+
+    chapter: Any
+    start: int
+    end: int
+
+    def read(self) -> str:
+        """The text; parts of one chapter, asked for in a row, read it once."""
+        if self.start == 0 and self.end == self.chapter.characters:
+            return str(self.chapter.text)
+        return _text_of(self.chapter)[self.start : self.end]
+
+
+@lru_cache(maxsize=1)
+def _text_of(chapter: Any) -> str:
+    return str(chapter.text)
+
+
+class _Text:
+    """The attribute that gives a section's text, whether it is held or read."""
+
+    def __get__(self, section: Any, owner: Any = None) -> str:
+        if section is None:
+            raise AttributeError("text")  # so the dataclass sees no default
+        held = section.__dict__["_text"]
+        return held.read() if isinstance(held, Stretch) else held
+
+    def __set__(self, section: Any, value: str | Stretch) -> None:
+        section.__dict__["_text"] = value
 
 
 @dataclass(frozen=True)
 class Section:
     """A chapter, or a stretch of one, that is wholly in one split.
 
-    The texts of a chapter's sections, joined, are the chapter's text.
+    The texts of a chapter's sections, joined, are the chapter's text. A shelf's text need not be in
+    memory: a section made of a `Stretch` reads it whenever `text` is asked for.
     """
 
     work: str
     chapter: str
-    text: str
+    if TYPE_CHECKING:
+        text: str
+    else:
+        text: str = _Text()
     ends_document: bool
     split: str = TRAIN
     source: int = 0
     author: str = ""
+
+    @property
+    def characters(self) -> int:
+        """Length of the text, without reading it where it is not held."""
+        held = self.__dict__["_text"]
+        return held.end - held.start if isinstance(held, Stretch) else len(held)
+
+    def placed(self, split: str) -> Section:
+        """The same section in a split; its text is not read."""
+        other = copy.copy(self)
+        object.__setattr__(other, "split", split)
+        return other
 
 
 def chapters(text: str) -> list[Chapter]:
@@ -142,9 +200,7 @@ def split_works(
     sections: list[Section] = []
     for index, work in enumerate(works):
         if assigned[index] != TRAIN:
-            sections += [
-                replace(section, split=assigned[index]) for section in _sections(work, False)
-            ]
+            sections += [section.placed(assigned[index]) for section in _sections(work, False)]
         else:
             sections += _split_chapters(work, validation_fraction, test_fraction, held_out, seed)
     return sections
@@ -222,12 +278,12 @@ def _split_chapters(
     """The sections of one work, some of them held out."""
     divided = validation_fraction + test_fraction > 0
     sections = _sections(work, divided and len(work.chapters) < MIN_CHAPTERS)
-    sizes = [len(section.text) for section in sections]
+    sizes = [section.characters for section in sections]
     if held_out == "last":
         splits = _last(sizes, validation_fraction, test_fraction)
     else:
         splits = _spread(len(sizes), validation_fraction, test_fraction, f"{seed}:{work.title}")
-    return [replace(section, split=split) for section, split in zip(sections, splits, strict=True)]
+    return [section.placed(split) for section, split in zip(sections, splits, strict=True)]
 
 
 def _spread(count: int, validation_fraction: float, test_fraction: float, seed: str) -> list[str]:
@@ -269,12 +325,15 @@ def _sections(work: Work, divide: bool) -> list[Section]:
     used: Counter[str] = Counter()
     for number, chapter in enumerate(work.chapters, start=1):
         label = _label(work, chapter, number, used)
-        parts = _divide(chapter.text, size) if divide else [chapter.text]
-        for index, part in enumerate(parts, start=1):
-            name = f"{label} ({index}/{len(parts)})" if len(parts) > 1 else label
-            ends = index == len(parts)
+        ends = _ends(chapter.text, size) if divide else [chapter.characters]
+        for index, (start, end) in enumerate(zip([0, *ends], ends, strict=False), start=1):
+            name = f"{label} ({index}/{len(ends)})" if len(ends) > 1 else label
+            text: Any = Stretch(chapter, start, end)
+            if isinstance(chapter, Chapter):  # it is in memory in any case
+                text = text.read()
+            last = index == len(ends)
             sections.append(
-                Section(work.title, name, part, ends, source=work.source, author=work.author)
+                Section(work.title, name, text, last, source=work.source, author=work.author)
             )
     return sections
 
@@ -286,6 +345,11 @@ def _label(work: Work, chapter: Chapter, number: int, used: Counter[str]) -> str
         label = work.label if len(work.chapters) == 1 else f"{work.label} {label}"
     used[label] += 1
     return label if used[label] == 1 else f"{label} [{used[label]}]"
+
+
+def _ends(text: str, size: float) -> list[int]:
+    """Where the parts of `_divide` end."""
+    return list(accumulate(map(len, _divide(text, size))))
 
 
 def _divide(text: str, size: float) -> list[str]:
