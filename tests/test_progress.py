@@ -49,3 +49,7 @@ def test_work_without_a_name_is_silent(monkeypatch, stream):
     monkeypatch.setattr(sys, "stderr", shown)
     assert list(progress.track((x for x in "ab"), None, "book")) == ["a", "b"]
     assert shown.getvalue() == ""
+
+
+def test_a_text_on_one_line_has_no_control_characters():
+    assert progress.one_line("甲\t乙\x0f\n  丙\u2028丁 ") == "甲 乙 丙 丁"

@@ -58,3 +58,8 @@ def _plural(unit: str) -> str:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """A text on one line and without control characters, as a log file wants it."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from stylellm.progress import one_line
+
 ROWS = ("base", "policy", "other_author", "held_out_author")
 
 
@@ -76,7 +78,7 @@ def print_row(row: dict[str, Any]) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name in (name for name in ("base", "policy") if name in row):
-        text = "\n".join(filter(None, map(str.strip, row[name].splitlines())))
+        text = "\n".join(filter(None, map(one_line, row[name].splitlines())))
         table.add_row(name, Text.assemble((row["prompt"], "bold"), text))
     console = Console(highlight=False)
     console.print(table)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback
 
 from stylellm.files import write_text
+from stylellm.progress import one_line
 
 LOG_FILE = "train_log.jsonl"
 SAMPLES_FILE = "samples.jsonl"
@@ -124,7 +125,7 @@ class SampleCallback(TrainerCallback):
             return
         for row in self.sample(model):  # it sets the modes it needs, and back
             _append(self.path, {"step": state.global_step, **row})
-            tqdm.write(f"step {state.global_step:>5}  [sample] {row['prompt']}{row['text']}")
+            tqdm.write(f"step {state.global_step:>5}  [sample] {one_line(row['prompt'] + row['text'])}")
 
 
 def keep_until(path: Path, step: int) -> None:
