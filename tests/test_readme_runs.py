@@ -14,7 +14,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/evaluation.md", "docs/ingest.md")  # both READMEs hold the same commands (test_readme.py)
+PAGES = (
+    "README.md",
+    "docs/evaluation.md",
+    "docs/ingest.md",
+)  # both READMEs hold the same commands (test_readme.py)
 _BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
