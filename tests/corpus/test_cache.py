@@ -10,6 +10,7 @@ import pytest
 
 from stylellm.corpus.cache import Cache, key_of
 from stylellm.corpus.clean import Removed
+from stylellm.errors import OutputError
 
 
 def test_what_is_stored_comes_back(tmp_path: Path) -> None:
@@ -21,6 +22,13 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     assert (removed, numbers.tolist(), other) == (head[0], [0, 1, 2, 3, 4], {"a": [1]})
     assert cache.body("ab" * 32, 3, 6).decode() == "光"
     assert cache.load("cd" * 32) is None
+
+
+def test_entries_of_one_run_lie_flat(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "scratch", lasting=False)
+    cache.store("ab" * 32, ["head"], b"body")
+    assert [path.is_file() for path in cache.folder.iterdir()] == [True]
+    assert cache.body("ab" * 32, 1, 3) == b"od"
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
@@ -59,3 +67,14 @@ def test_old_entries_go(tmp_path: Path) -> None:
 
 def test_keys_depend_on_every_part() -> None:
     assert len({key_of("a", 1), key_of("a", 2), key_of("b", 1), key_of("a", [1])}) == 4
+
+
+def test_an_entry_deleted_while_it_is_needed_is_one_line(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    key = key_of("digest", "x")
+    cache.store(key, {"n": 1}, b"body")
+    assert cache.body(key, 1, 3) == b"od"
+    cache.path(key).unlink()
+    with pytest.raises(OutputError, match="Run the same command again") as caught:
+        cache.body(key, 0, 4)
+    assert "\n" not in str(caught.value)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stylellm.corpus.clean import Removed, clean
-from stylellm.corpus.pairs import PairSearch, differing
+from stylellm.corpus.pairs import CharacterSearch, PairSearch, differing
 
 
 def only(rule: str, text: str) -> str:
@@ -80,7 +82,16 @@ def test_pair_search_over_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@given(st.text(alphabet="剑，。a\n😀\ue000", max_size=60), st.integers(1, 3))
+def test_character_search_finds_runs(text: str, shortest: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stylellm.corpus.pairs._SLICE", 7)
+        found = CharacterSearch(re.compile("[，。😀]")).runs(text, shortest)
+    expected = [match.span() for match in re.finditer("[，。😀]+", text)]
+    assert found == [(a, b) for a, b in expected if b - a >= shortest]
+
+
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_differing(one: str, other: str) -> None:
     expected = [i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
-    assert differing(one, other) == expected
+    assert differing(one, other).tolist() == expected

@@ -88,7 +88,58 @@ def test_token_starts_agree_with_the_tokenizers_offsets(
     for text, found in zip(texts, places.tokens(texts), strict=True):
         offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         assert found.starts.tolist() == [start for start, _ in offsets["offset_mapping"]]
-        assert found.ids == offsets["input_ids"]
+        assert found.ids.tolist() == offsets["input_ids"]
+
+
+@given(st.lists(ODD, min_size=20, max_size=40), st.sampled_from(["\n", "\n\n", " \n", "。\n "]))
+@settings(max_examples=30, deadline=None)
+def test_long_texts_have_the_same_tokens_in_pieces(
+    tokenizer: Any, places: TokenPlaces, parts: list[str], between: str
+) -> None:
+    text = between.join(parts) * 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stylellm.corpus.tokens._PIECE", 60)
+        found = places.tokens([text])[0]
+    assert found.ids.tolist() == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_pieces_end_with_lines(tokenizer: Any, places: TokenPlaces, make_book: Any) -> None:
+    text = make_book(6, 12, seed=4)
+    pieces = places._pieces(text)
+    assert len(pieces) > 1
+    assert "".join(pieces) == text
+    assert all(piece.endswith("\n") for piece in pieces[:-1])
+
+
+def test_lines_are_not_parted_where_the_tokenizer_joins_them() -> None:
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    vocabulary = {letter: number for number, letter in enumerate(sorted(letters))}
+    text = "a b\nc\n" * 1000
+    joined = Tokenizer(models.BPE(vocabulary | {"bĊ": 256, "bĊc": 257}, [("b", "Ċ"), ("bĊ", "c")]))
+    joined.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    eager = Tokenizer(models.BPE(vocabulary, []))
+    eager.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    eager.add_special_tokens([AddedToken("c", lstrip=True)])
+    for backend in (joined, eager):
+        found = TokenPlaces(backend).tokens([text])[0]
+        assert found.ids.tolist() == backend.encode(text).ids
+
+
+def test_form_c_is_made_where_it_is_missing() -> None:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE({letter: n for n, letter in enumerate(letters)}, []))
+    backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.add_special_tokens(["<|end|>"])
+    texts = ["剑光<|end|>", "e\u0301<|end|>", "\u00e9"]
+    for text in texts:
+        assert TokenPlaces(backend).ids([text]) == [backend.encode(text).ids]
+    assert TokenPlaces(backend).ids(texts) == [backend.encode(text).ids for text in texts]
+    assert backend.normalizer is not None
 
 
 def test_a_tokenizer_that_normalises_is_asked_for_its_offsets() -> None:

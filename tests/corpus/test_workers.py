@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import signal
 
 import pytest
 
-from stylellm.corpus.workers import map_ordered, num_processes
+from stylellm.corpus.workers import collector_paused, map_ordered, num_processes
 
 
 def _square(number: int) -> tuple[int, int]:
@@ -40,3 +42,13 @@ def test_dead_processes_do_not_stop_the_run(
     monkeypatch.setenv("STYLELLM_TEST_PARENT", str(os.getpid()))
     assert list(map_ordered(_die, range(8), 2)) == list(range(8))
     assert "going on in one process" in capsys.readouterr().err
+
+
+def test_the_collector_goes_on_afterwards() -> None:
+    assert gc.isenabled()
+    with collector_paused():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with contextlib.suppress(RuntimeError), collector_paused():
+        raise RuntimeError("an error in the work")
+    assert gc.isenabled()

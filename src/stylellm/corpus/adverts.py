@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
-from stylellm.corpus.pairs import PairSearch
+from stylellm.corpus.pairs import CharacterSearch, PairSearch
 
 Edit = tuple[int, int, str]
 Span = tuple[int, int]
@@ -134,7 +134,11 @@ def _ad_at(text: str, at: int, floor: int) -> Span | None:
 
 
 def _address_at(text: str, at: int, start: int) -> Span | None:
-    for address in _ADDRESS.finditer(text, start, min(len(text), at + 2 * _MAX_AD)):
+    end = min(len(text), at + 2 * _MAX_AD)
+    around = text[start:end].lower()
+    if not any(sign in around for sign in (".", "@", "://", "www")):
+        return None  # what every address has one of
+    for address in _ADDRESS.finditer(text, start, end):
         if address.start() > at + 1:
             return None
         if address.end() > at:
@@ -222,6 +226,7 @@ def _left(text: str, start: int, end: int, removed: list[Span]) -> str:
 # Letters of any dress: full-width, circled, mathematical; and what is put between them.
 _LETTER = "A-Za-z0-9Ａ-Ｚａ-ｚ０-９\u2460-\u2473\u24b6-\u24e9\U0001d400-\U0001d7ff"
 _BETWEEN = "·•‧・.．。,，、*＊★☆◆◇■□●○_\\-—~～|｜/／\\\\^`'′+＋=#＃&＆@＠:：;；"
+_MIN_RUN, _MAX_BETWEEN = 6, 3
 _LATIN_RUN = re.compile(rf"[{_LETTER}](?:[{_BETWEEN}]{{0,2}}[{_LETTER}]){{5,60}}")
 _SPACED_RUN = re.compile(
     rf"(?<![{_LETTER}])[{_LETTER}](?:[ \u3000{_BETWEEN}]{{1,3}}[{_LETTER}]){{5,60}}(?![{_LETTER}])"
@@ -246,7 +251,9 @@ _HAN_NOTICE = re.compile(
 
 def find_watermarks(text: str, title: str) -> list[Edit]:
     """Addresses and notices whose characters are parted by symbols or written in odd letters."""
-    spans = list(_broken_addresses(text, _LATIN_RUN)) + list(_broken_addresses(text, _SPACED_RUN))
+    clusters = _letter_clusters(text)
+    spans = [span for run in (_LATIN_RUN, _SPACED_RUN)
+             for span in _broken_addresses(text, run, clusters)]  # fmt: skip
     spans += _broken_notices(text)
     merged: list[Span] = []
     for start, end in sorted(spans):
@@ -255,8 +262,8 @@ def find_watermarks(text: str, title: str) -> list[Edit]:
     return _with_lines(text, merged)
 
 
-def _broken_addresses(text: str, run: re.Pattern[str]) -> Iterator[Span]:
-    for match in run.finditer(text):
+def _broken_addresses(text: str, run: re.Pattern[str], clusters: list[Span]) -> Iterator[Span]:
+    for match in (match for cluster in clusters for match in run.finditer(text, *cluster)):
         plain = unicodedata.normalize("NFKC", match[0]).lower()
         letters = re.sub("[^a-z0-9]", "", plain)
         www = letters.startswith(("www", "http")) and _BROKEN_WWW.fullmatch(letters)
@@ -265,6 +272,24 @@ def _broken_addresses(text: str, run: re.Pattern[str]) -> Iterator[Span]:
             continue  # nothing is broken up: the rule for advertisements takes it
         if www or (domain and not re.search("[,，、;；:：]", match[0])):
             yield match.span()
+
+
+def _letter_clusters(text: str) -> list[Span]:
+    """Stretches from letter to letter, three other characters apart at most, of six or more: only
+    there can a run be. (A set beyond the basic plane makes the patterns themselves slow.)"""
+    import numpy as np
+
+    places = _letter_search().indices(text)
+    breaks = np.flatnonzero(np.diff(places) > _MAX_BETWEEN + 1) + 1
+    firsts = np.concatenate([[0], breaks])[: len(places)]
+    lasts = np.append(breaks, len(places))[: len(firsts)] - 1
+    long = np.flatnonzero(lasts - firsts >= _MIN_RUN - 1)
+    return list(zip(places[firsts[long]].tolist(), (places[lasts[long]] + 1).tolist(), strict=True))
+
+
+@lru_cache(maxsize=1)
+def _letter_search() -> CharacterSearch:
+    return CharacterSearch(re.compile(f"[{_LETTER}]"))
 
 
 def _broken_notices(text: str) -> list[Span]:

@@ -18,10 +18,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stylellm.errors import OutputError
+
 _MAGIC = b"stylellm cache 1\n"
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
-    "# Made by stylellm prepare to save work on the next run; may be deleted at any time.\n"
+    "# Made by stylellm prepare to save work on the next run; may be deleted whenever no run is using it.\n"
 )
 _KEEP_SECONDS = 30 * 24 * 3600
 _NUMPY = {"_reconstruct", "_frombuffer", "scalar", "ndarray", "dtype"}
@@ -63,14 +65,18 @@ class Cache:
     Args:
         folder: where; made when the first entry is written.
         option: what the user sets to have it elsewhere.
+        lasting: there for the next run, too; otherwise it holds what this run reads again, flat.
     """
 
-    def __init__(self, folder: Path, option: str = "data.cache_dir") -> None:
+    def __init__(
+        self, folder: Path, option: str = "data.cache_dir", *, lasting: bool = True
+    ) -> None:
         self.folder = folder
         self.option = option
+        self.lasting = lasting
 
     def path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key[2:]}.bin"
+        return self.folder / (f"{key[:2]}/{key[2:]}.bin" if self.lasting else f"{key}.bin")
 
     def load(self, key: str) -> Any | None:
         """The head of an entry; None where there is none, or a damaged one."""
@@ -88,11 +94,19 @@ class Cache:
         """Bytes [start, end) of an entry's body.
 
         Raises:
-            OSError: the entry has gone.
+            OutputError: the entry has gone.
         """
-        with self.path(key).open("rb") as stream:
-            stream.seek(_body_offset(stream) + start)
-            return stream.read(end - start)
+        path = self.path(key)
+        try:
+            with path.open("rb", buffering=0) as stream:
+                stream.seek(_body_offset(stream) + start)
+                return stream.read(end - start)
+        except OSError as error:
+            raise OutputError(
+                f"{path} cannot be read any more: {error.strerror or error}",
+                "the cache of this run, which nothing else deletes while it works",
+                f"Run the same command again, or set {self.option} to another folder.",
+            ) from error
 
     def store(self, key: str, head: Any, body: bytes = b"") -> None:
         """Write an entry, whole or not at all.
@@ -142,7 +156,7 @@ class Cache:
 _FIXED = len(_MAGIC) + 8 + 8 + 16
 
 
-def _body_offset(stream: io.BufferedReader) -> int:
+def _body_offset(stream: io.FileIO) -> int:
     stream.seek(len(_MAGIC))
     return _FIXED + int.from_bytes(stream.read(8), "little")
 

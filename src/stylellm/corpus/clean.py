@@ -199,7 +199,7 @@ def _shorten(text: str, limit: int = 60) -> str:
 def _script_change(before: str, after: str) -> Removed:
     places = differing(before, after)
     examples = []
-    for index in places[:_EXAMPLES] if len(before) == len(after) else []:
+    for index in places[:_EXAMPLES].tolist() if len(before) == len(after) else []:
         span = slice(max(0, index - 6), index + 7)
         examples.append((before[span], after[span]))
     return Removed(

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,12 @@ _GROUP = 1_000_000  # characters of one task
 
 @dataclass(frozen=True)
 class CutTask:
-    """Texts of one file to cut. `folder`: of the cache."""
+    """Texts of one file to cut."""
 
     key: str
     texts: tuple[str, ...]
     max_length: int
-    folder: Path
+    cache: Cache
 
 
 @dataclass
@@ -63,12 +62,14 @@ def cut_sections(
         num_workers: 0 = one per core, 1 = this process.
     """
     groups = _groups(sections)
-    keys = [_key(group, tokenizer_hash, max_length) for group in groups]
-    missing = [n for n, key in enumerate(keys) if not cache.path(key).is_file()]
+    keys = [""] * len(groups)
+    if cache.lasting:
+        keys = [_key(group, tokenizer_hash, max_length) for group in groups]
+    missing = [n for n, key in enumerate(keys) if not (key and cache.path(key).is_file())]
     size = sum(3 * section.characters for n in missing for section in groups[n])
     backend = getattr(tokenizer, "backend_tokenizer", None)
     processes = num_processes(num_workers, size, len(missing)) if backend is not None else 1
-    tasks = _Tasks(missing, groups, keys, max_length, cache.folder)
+    tasks = _Tasks(missing, groups, keys, max_length, cache)
     _STATE.places, _STATE.tokenizer = None, tokenizer
     if backend is not None and processes > 1:
         results = map_ordered(cut, tasks, processes, start, (backend.to_str(),))
@@ -78,7 +79,7 @@ def cut_sections(
     for number, key in enumerate(keys):
         found = next(results) if number in wanted else cache.load(key)
         if found is None:  # a damaged entry
-            found = cut(_Tasks([number], groups, keys, max_length, cache.folder)[0])
+            found = cut(_Tasks([number], groups, keys, max_length, cache)[0])
         yield groups[number], found
         groups[number] = []
 
@@ -92,10 +93,10 @@ class _Tasks(Sequence[CutTask]):
         groups: list[list[Section]],
         keys: list[str],
         max_length: int,
-        folder: Path,
+        cache: Cache,
     ) -> None:
         self._numbers, self._groups, self._keys = numbers, groups, keys
-        self._max_length, self._folder = max_length, folder
+        self._max_length, self._cache = max_length, cache
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -103,7 +104,7 @@ class _Tasks(Sequence[CutTask]):
     def __getitem__(self, index: Any) -> Any:
         number = self._numbers[index]
         texts = tuple(section.text for section in self._groups[number])
-        return CutTask(self._keys[number], texts, self._max_length, self._folder)
+        return CutTask(self._keys[number], texts, self._max_length, self._cache)
 
 
 def _groups(sections: Sequence[Section]) -> list[list[Section]]:
@@ -139,8 +140,9 @@ def cut(task: CutTask) -> list[Cut]:
         found = cut_texts(task.texts, places, task.max_length)
     else:
         found = [_cut_slowly(text, task.max_length) for text in task.texts]
-    with contextlib.suppress(OSError):  # what is not stored is cut again next time
-        Cache(task.folder).store(task.key, found)
+    if task.cache.lasting:
+        with contextlib.suppress(OSError):  # what is not stored is cut again next time
+            task.cache.store(task.key, found)
     return found
 
 
@@ -160,15 +162,14 @@ def _cut_slowly(text: str, max_length: int) -> Cut:
     return ends, np.array([window.num_tokens for window in windows], dtype=np.int64)
 
 
-def rows_of(section: Section, cut: Cut) -> list[Row]:
-    """The windows of a section as they are written.
+def rows_of(section: Section, text: str, cut: Cut) -> list[Row]:
+    """The windows of a section as they are written. `text`: of the section.
 
     Raises:
         AssertionError: they do not make up the section, which would be a bug of ours.
     """
     ends, tokens = (column.tolist() for column in cut)
     starts = [0, *ends[:-1]]
-    text = section.text
     whole = bool(ends) and ends[-1] == len(text)
     if not whole or any(a >= b for a, b in zip(starts, ends, strict=True)):
         raise AssertionError(f"cutting {section.work} {section.chapter} into windows lost text")

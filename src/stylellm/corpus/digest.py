@@ -78,12 +78,12 @@ class Refused:
 
 @dataclass(frozen=True)
 class DigestTask:
-    """One file to digest. `settings`: those of `DIGEST_SETTINGS`, and near_duplicates. `folder`: of the cache."""
+    """One file to digest. `settings`: those of `DIGEST_SETTINGS`, and near_duplicates."""
 
     file: BookFile
     key: str
     settings: dict[str, Any]
-    folder: Any
+    cache: Cache
 
 
 DIGEST_SETTINGS = (
@@ -126,7 +126,7 @@ def digest(task: DigestTask) -> Digest | Refused:
     near = _near(task.settings)
     signatures = tuple(tuple(sign(chapter, near=near) for chapter in one) for one in found)
     result = _digest_of(task.key, book, cleaned, documents, signatures)
-    Cache(task.folder).store(task.key, result, bytes(body))
+    task.cache.store(task.key, result, bytes(body))
     return result
 
 
@@ -219,7 +219,7 @@ class StoredChapter:
 
     @property
     def text(self) -> str:
-        """Heading and paragraphs, a line each. OSError: the cache entry has gone."""
+        """Heading and paragraphs, a line each. OutputError: the cache entry has gone."""
         body = self.cache.body(self.key, self.entry.start, self.entry.end)
         text = body.decode(*_ENCODING)
         if len(text) != self.entry.characters:

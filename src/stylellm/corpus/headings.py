@@ -40,7 +40,7 @@ _OPENERS = re.compile(
     "只見|只见|當時|当时|當下|当下|"
     "[詩诗詞词]："
 )
-_UNIT = re.compile(rf"[回章节節](?<={_DIGIT}.)(?!合)|卷")
+_UNIT = re.compile(rf"[回章节節卷](?:(?<=卷)|(?<={_DIGIT}.)(?!合))")
 _BEFORE_UNIT = re.compile(rf"(第?)({_NUMERAL})$")
 _AFTER_UNIT = re.compile(_NUMERAL)
 _BREAK = re.compile("[，。：；？！、…—「」『』“”‘’（）《》\\s]")

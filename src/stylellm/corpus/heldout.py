@@ -125,7 +125,9 @@ class HeldOut:
     def _anchors_in(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions that look like an anchor, and all places of the anchors they look like."""
         grams = _grams(codes, self._width)
-        hits = np.flatnonzero(self._table[(grams * _SPREAD) >> self._shift])
+        keys = grams * _SPREAD
+        keys >>= self._shift
+        hits = np.flatnonzero(self._table[keys.view(np.int64)])
         hashes = grams[hits]
         first = np.searchsorted(self._hashes, hashes)
         found = self._hashes[np.minimum(first, len(self._hashes) - 1)] == hashes
@@ -173,10 +175,15 @@ def _grams(codes: np.ndarray, width: int) -> np.ndarray:
         return codes.astype(np.uint64) + np.uint64(1)
     half = width // 2
     part = _grams(codes, half)
+    found = part[: len(codes) - width + 1] * _power(half)
     if width % 2 == 0:
-        return part[: len(codes) - width + 1] * _power(half) + part[half:]
-    pair = part[: len(codes) - width + 1] * _power(half) + part[half : len(part) - 1]
-    return pair * _power(1) + codes[width - 1 :] + np.uint64(1)
+        found += part[half:]
+        return found
+    found += part[half : len(part) - 1]
+    found *= _power(1)
+    found += codes[width - 1 :]
+    found += np.uint64(1)
+    return found
 
 
 def _power(exponent: int) -> np.uint64:

@@ -56,7 +56,7 @@ def digest_all(
         key if isinstance(key, Refused) else cache.load(key) for key in keys
     ]
     todo = [i for i, found in enumerate(known) if found is None]
-    tasks = [DigestTask(files[i][1], str(keys[i]), settings, cache.folder) for i in todo]
+    tasks = [DigestTask(files[i][1], str(keys[i]), settings, cache) for i in todo]
     size = sum(files[i][1].path.stat().st_size for i in todo)
     results = map_ordered(digest, tasks, num_processes(num_workers, size, len(tasks)))
     with output_errors(cache.folder, cache.option):

@@ -9,13 +9,14 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-from stylellm.corpus.chunk import sentences
+from stylellm.corpus.chunk import sentence_ends
 from stylellm.corpus.headings import (
     Heading,
     inline_headings,
     is_heading_line,
     looks_like_title,
 )
+from stylellm.corpus.pairs import codes
 
 Edit = tuple[int, int, str]
 
@@ -152,16 +153,28 @@ def _paragraph_cuts(segment: str, offset: int) -> list[Edit]:
     if len(segment) <= _MAX_PARAGRAPH:
         return []
     edits = []
-    length = depth = position = 0
-    for sentence in sentences(segment)[:-1]:
-        position += len(sentence)
-        length += len(sentence)
-        depth = max(0, depth + sentence.count("“") - sentence.count("”"))
-        enough = _SPEECH_PARAGRAPH if sentence[-1] == "”" else _PARAGRAPH
-        if (depth == 0 and length >= enough) or length >= _MAX_PARAGRAPH:
-            edits.append((offset + position, offset + position, "\n"))
-            length = depth = 0
+    depth = last = 0
+    ends = sentence_ends(segment)[:-1]
+    for end, opened in zip(ends, _opened_quotes(segment, ends), strict=True):
+        depth = max(0, depth + opened)
+        length = end - last
+        if length < _SPEECH_PARAGRAPH or (depth and length < _MAX_PARAGRAPH):
+            continue
+        if length >= _PARAGRAPH or segment[end - 1] == "”":
+            edits.append((offset + end, offset + end, "\n"))
+            last, depth = end, 0
     return edits
+
+
+def _opened_quotes(text: str, ends: list[int]) -> list[int]:
+    """For each piece of the text by its end: opening quotes less closing ones."""
+    import numpy as np
+
+    points = codes(text)
+    places = np.flatnonzero((points | 1) == ord("”"))
+    level = np.concatenate([[0], np.cumsum(1 - 2 * (points[places] & 1).astype(np.int64))])
+    opened: list[int] = np.diff(level[np.searchsorted(places, ends)], prepend=0).tolist()
+    return opened
 
 
 def lay_out(text: str) -> list[Edit]:

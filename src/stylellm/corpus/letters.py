@@ -11,6 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from stylellm.corpus.script import converter
+
 _LAST_LETTER = 0x33480  # nothing beyond the planes of ideographs is a letter
 _VARIANTS = "著着祇只箇个裡里喫吃纔才妳你嗎吗甚什"
 """Pairs: a variant and what it counts as. OpenCC leaves these alone, or has them by phrase only."""
@@ -23,7 +25,7 @@ def fold(text: str) -> np.ndarray:
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     table = _table()
     found = table[codes]
-    if (found == _UNSET).any():
+    if found.size and found.max() == _UNSET:
         new = np.unique(codes[found == _UNSET])
         table[new] = _letter_codes([chr(code) for code in new.tolist()])
         found = table[codes]
@@ -54,9 +56,7 @@ def _plain(char: str) -> str:
 
 def _simplified(chars: list[str]) -> list[str]:
     """Each character by itself in simplified form."""
-    import opencc
-
     if not chars:
         return []
-    converted = opencc.OpenCC("t2s").convert("\n".join(chars)).split("\n")
+    converted = converter("t2s").convert("\n".join(chars)).split("\n")
     return [new if len(new) == 1 else old for old, new in zip(chars, converted, strict=True)]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from stylellm.corpus.headings import is_heading_line
+from stylellm.corpus.pairs import CharacterSearch
 
 Edit = tuple[int, int, str]
 
@@ -116,18 +118,20 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
         start += len(line) + 1
 
 
-_MARKS = re.compile("[，、；：。！？]{2,}+")
+_MARKS = re.compile("[，、；：。！？]")
 _EMPHASIS = re.compile("[！？]+|。{3,}")  # ！！ and ？！ are meant; 。。。 is an ellipsis
 _MIN_SENTENCE = 20
 
 
 def find_doubled_marks(text: str, title: str) -> list[Edit]:
     """Two marks where one belongs ("，，", "。。", "，。"): counted, not changed."""
-    return [
-        (match.start(), match.end(), match[0])
-        for match in _MARKS.finditer(text)
-        if not _EMPHASIS.fullmatch(match[0])
-    ]
+    found = [(start, end, text[start:end]) for start, end in _mark_search().runs(text, 2)]
+    return [edit for edit in found if not _EMPHASIS.fullmatch(edit[2])]
+
+
+@lru_cache(maxsize=1)
+def _mark_search() -> CharacterSearch:
+    return CharacterSearch(_MARKS)
 
 
 def find_missing_marks(text: str, title: str) -> list[Edit]:

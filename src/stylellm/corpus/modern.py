@@ -43,8 +43,9 @@ class Word:
 
     def is_meant(self, text: str, start: int) -> bool:
         """Whether the word at `text[start:]` has its modern meaning."""
-        if any(_within(text, start, self.text, phrase) for phrase in self.old):
-            return False
+        for phrase in self.old:
+            if _within(text, start, self.text, phrase):
+                return False
         return not self.modern or any(
             _within(text, start, self.text, phrase) for phrase in self.modern
         )

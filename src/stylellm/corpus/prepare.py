@@ -48,6 +48,7 @@ from stylellm.corpus.store import (
     load_windows,
     output_errors,
 )
+from stylellm.corpus.workers import collector_paused
 from stylellm.errors import DataError, ModelError, StyleLLMError
 from stylellm.progress import track
 
@@ -133,7 +134,7 @@ def prepare(
         )
     check_output(output, overwrite)
     files, skipped = find_books({AUTHOR: books, GENERAL: general_text, OTHER: other_author})
-    with PreparedFolder(output, overwrite) as folder:
+    with collector_paused(), PreparedFolder(output, overwrite) as folder:
         cache = _open_cache(cache_dir, folder)
         sources, refused = digest_all(files, settings, cache, num_workers, progress)
         check_refused(refused, [*books, *general_text, *other_author])
@@ -193,7 +194,7 @@ def _open_cache(cache_dir: str | Path | None, folder: PreparedFolder) -> Cache:
         cache = Cache(Path(cache_dir))
         if cache.prepare():
             return cache
-    return Cache(folder.scratch, "--output_dir")
+    return Cache(folder.scratch, "--output_dir", lasting=False)
 
 
 def _check_something_left(sources: Sequence[Source]) -> None:
@@ -220,9 +221,10 @@ def _write(
     for sections, found in track(cut, "cutting" if progress else None, "group"):
         rows: dict[str, list[Row]] = {}
         for section, windows in zip(sections, found, strict=True):
-            rows.setdefault(section.split, []).extend(rows_of(section, windows))
+            text = section.text  # it may be read from a file
+            rows.setdefault(section.split, []).extend(rows_of(section, text, windows))
             with output_errors(folder.output):
-                chapters.write(_chapter_line(section))
+                chapters.write(_chapter_line(section, text))
         for split, mine in rows.items():
             packed = settings["pack"] and split in TRAINING
             final = list(pack_rows(mine, settings["max_length"])) if packed else mine
@@ -232,8 +234,8 @@ def _write(
     return counts
 
 
-def _chapter_line(section: Section) -> str:
+def _chapter_line(section: Section, text: str) -> str:
     """A chapter for other trainers, as a line of JSON."""
-    record = {"text": section.text, "work": section.work, "author": section.author,
+    record = {"text": text, "work": section.work, "author": section.author,
               "chapter": section.chapter, "split": section.split}  # fmt: skip
     return json.dumps(record, ensure_ascii=False) + "\n"

@@ -12,6 +12,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stylellm.corpus.adverts import find_ads, find_watermarks
 from stylellm.corpus.layout import cut_one_line, lay_out, unwrap
@@ -24,6 +25,7 @@ from stylellm.corpus.marks import (
 )
 from stylellm.corpus.matter import find_contents, find_publisher_matter
 from stylellm.corpus.pages import find_page_numbers, find_running_titles
+from stylellm.corpus.pairs import CharacterSearch
 from stylellm.corpus.titles import find_repeated_titles
 
 Edit = tuple[int, int, str]
@@ -48,7 +50,7 @@ _LINE_ENDS = re.compile("[\r\u2028\u2029\x85\x0b\x0c](?:(?<=\r)\n)?")
 _CONTROL = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ufe00-\ufe0f\ufeff\ufff0-\uffff"
-    "\ud800-\udfff\ue000-\uf8ff\U000e0000-\U000e0fff\U000f0000-\U0010ffff]+"
+    "\ud800-\udfff\ue000-\uf8ff\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
 _SPECIAL = re.compile("<\\|[a-z_]{2,30}\\|>")
 _TAGS = (
@@ -101,10 +103,15 @@ def _replace(
 
 def find_control(text: str, title: str) -> list[Edit]:
     """Characters that show nothing, and the control tokens of language models."""
-    edits = [(match.start(), match.end(), "") for match in _CONTROL.finditer(text)]
+    edits = [(start, end, "") for start, end in _control_search().runs(text)]
     if "<|" in text:
         edits += [(match.start(), match.end(), "") for match in _SPECIAL.finditer(text)]
     return sorted(edits)
+
+
+@lru_cache(maxsize=1)
+def _control_search() -> CharacterSearch:
+    return CharacterSearch(_CONTROL)
 
 
 def find_html(text: str, title: str) -> list[Edit]:

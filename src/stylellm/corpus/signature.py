@@ -67,17 +67,18 @@ def sign(chapter: Chapter, *, near: bool = True) -> Signature:
     letters, begins, ends = _letters(chapter.paragraphs)
     lengths = ends - begins
     numbers = np.flatnonzero(lengths >= MIN_LETTERS)
-    texts = [letters[begins[k] : ends[k]] for k in numbers.tolist()]
-    long_texts = [text for text in texts if near and len(text) >= MIN_NEAR_LETTERS]
+    spans = list(zip(begins[numbers].tolist(), ends[numbers].tolist(), strict=True))
+    long_texts = [letters[a:b] for a, b in spans if near and b - a >= MIN_NEAR_LETTERS]
+    data = letters.astype("<u4", copy=False).data.cast("B")
     whole = [letters] if near and len(letters) >= MIN_NEAR_LETTERS else []
     return Signature(
         letters=len(letters),
         paragraphs=len(chapter.paragraphs),
-        exact=_hash(letters) if len(letters) >= MIN_LETTERS else 0,
+        exact=_hash(data) if len(letters) >= MIN_LETTERS else 0,
         sketch=_sketches(whole, CHAPTER_SLOTS).ravel(),
         numbers=numbers.astype(np.int32),
         lengths=lengths[numbers].astype(np.int32),
-        hashes=np.array([_hash(text) for text in texts], dtype=np.uint64),
+        hashes=np.array([_hash(data[4 * a : 4 * b]) for a, b in spans], dtype=np.uint64),
         sketches=_sketches(long_texts, PARAGRAPH_SLOTS),
     )
 
@@ -85,15 +86,13 @@ def sign(chapter: Chapter, *, near: bool = True) -> Signature:
 def _letters(paragraphs: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All letters one after the other, and where each paragraph's begin and end among them."""
     folded = fold("".join(paragraphs))
-    is_letter = folded != 0
+    kept = np.flatnonzero(folded)
     sizes = np.fromiter(map(len, paragraphs), dtype=np.int64, count=len(paragraphs))
-    bounds = np.concatenate([[0], np.cumsum(sizes)])
-    places = np.concatenate([[0], np.cumsum(is_letter)])[bounds]
-    return folded[is_letter], places[:-1], places[1:]
+    places = np.searchsorted(kept, np.concatenate([[0], np.cumsum(sizes)]))
+    return folded[kept], places[:-1], places[1:]
 
 
-def _hash(letters: np.ndarray) -> int:
-    data = np.ascontiguousarray(letters, dtype="<u4").data
+def _hash(data: memoryview) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,7 +138,8 @@ def chapters(text: str) -> list[Chapter]:
     is lost.
     """
     found: list[tuple[list[str], list[str]]] = []
-    for block in re.split(r"\n{2,}", text.strip("\n")):
+    for block in text.strip("\n").split("\n\n"):
+        block = block.lstrip("\n")
         if not block:
             continue
         lines = block.split("\n")

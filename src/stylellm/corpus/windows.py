@@ -28,7 +28,7 @@ Cut = tuple[np.ndarray, np.ndarray]
 """int64 [windows] twice: where each window of a text ends, and its tokens (EOS not counted)."""
 
 _STRETCH = 50_000  # characters tokenised as one
-_BATCH = 500_000  # characters whose tokens are held at once
+_BATCH = 100_000  # characters whose tokens are held at once; more do not fit the CPU's caches
 _EDGE = 12  # tokens at each end of a window that are tokenised again
 _STEP = 4  # of them those that must fall in step with the whole text's
 
@@ -36,7 +36,7 @@ _STEP = 4  # of them those that must fall in step with the whole text's
 _UNKNOWN = -1
 
 
-@dataclass
+@dataclass(slots=True)
 class _Window:
     """A window on its way: `text[start:end]` of a stretch, and its number of tokens."""
 
@@ -46,7 +46,7 @@ class _Window:
     tokens: int = _UNKNOWN
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Edge:
     """One end of a window: its text, and what its inner `_STEP` tokens should be."""
 
@@ -67,13 +67,19 @@ def cut_texts(
     stretches = [(number, at, part) for number, text in enumerate(texts)
                  for at, part in _stretches(text)]  # fmt: skip
     cuts: list[tuple[list[int], list[int]]] = [([], []) for _ in texts]
+    budget = max_length - reserve - 1
     for batch in _batches(stretches):
         parts = [part for _, _, part in batch]
-        for window in _windows(parts, places, max_length - reserve - 1):
+        for window in _windows(parts, places, budget):
             number, at, part = batch[window.stretch]
-            for end, count in _within(window, part, places, max_length, reserve):
-                cuts[number][0].append(at + end)
-                cuts[number][1].append(count)
+            ends, counts = cuts[number]
+            if window.tokens <= budget:
+                ends.append(at + window.end)
+                counts.append(window.tokens)
+                continue
+            for end, count in _halved(window, part, places, max_length, reserve):
+                ends.append(at + end)
+                counts.append(count)
     return [(np.array(e, dtype=np.int64), np.array(t, dtype=np.int64)) for e, t in cuts]
 
 
@@ -93,13 +99,14 @@ def _batches(stretches: list[tuple[int, int, str]]) -> Iterator[list[tuple[int, 
 
 def _windows(parts: list[str], places: TokenPlaces, budget: int) -> list[_Window]:
     """The windows of all parts, in order, counted."""
-    tokens = places.tokens(parts)
-    windows = [
-        _Window(index, start, end)
-        for index, part in enumerate(parts)
-        for start, end in pairwise(_fitting(part, tokens[index].starts, budget))
-    ]
-    _count(windows, parts, tokens, places)
+    windows: list[_Window] = []
+    edges: list[_Edge] = []
+    for index, (part, known) in enumerate(zip(parts, places.tokens(parts), strict=True)):
+        borders = _fitting(part, known.starts, budget)
+        mine = [_Window(index, start, end) for start, end in pairwise(borders)]
+        edges += _edges(mine, part, known, borders)
+        windows += mine
+    _count(windows, edges, parts, places)
     return windows
 
 
@@ -125,22 +132,30 @@ def _stretches(text: str) -> Iterator[tuple[int, str]]:
 def _fitting(text: str, starts: np.ndarray, budget: int) -> list[int]:
     """0, then the ends of windows: ends of sentences where possible, and the text's end."""
     ends = sentence_ends(text)
-    ends = _refined(ends, starts, budget, lambda a, b: [a + end for end in clause_ends(text[a:b])])
-    ends = _refined(ends, starts, budget, lambda a, b: _character_ends(text, starts, a, b, budget))
-    sizes = np.diff(np.searchsorted(starts, ends), prepend=0).tolist()
+    sizes = _sizes(ends, starts)
+    for cut in (
+        lambda a, b: [a + end for end in clause_ends(text[a:b])],
+        lambda a, b: _character_ends(text, starts, a, b, budget),
+    ):
+        if max(sizes, default=0) > budget:
+            ends = _refined(ends, sizes, budget, cut)
+            sizes = _sizes(ends, starts)
     return [0, *(ends[last - 1] for _, last in fill(sizes, budget))]
 
 
+def _sizes(ends: list[int], starts: np.ndarray) -> list[int]:
+    """Tokens of the pieces that end there."""
+    sizes: list[int] = np.diff(np.searchsorted(starts, ends), prepend=0).tolist()
+    return sizes
+
+
 def _refined(
-    ends: list[int], starts: np.ndarray, budget: int, cut: Callable[[int, int], list[int]]
+    ends: list[int], sizes: list[int], budget: int, cut: Callable[[int, int], list[int]]
 ) -> list[int]:
     """`ends`, with `cut(start, end)` wherever a piece has more tokens than the budget."""
-    sizes = np.diff(np.searchsorted(starts, ends), prepend=0)
-    if not len(sizes) or sizes.max() <= budget:
-        return ends
     refined: list[int] = []
     previous = 0
-    for end, size in zip(ends, sizes.tolist(), strict=True):
+    for end, size in zip(ends, sizes, strict=True):
         refined += cut(previous, end) if size > budget else [end]
         previous = end
     return refined
@@ -162,17 +177,9 @@ def _character_ends(text: str, starts: np.ndarray, start: int, end: int, budget:
 
 
 def _count(
-    windows: list[_Window], parts: list[str], tokens: list[Tokens], places: TokenPlaces
+    windows: list[_Window], edges: list[_Edge], parts: list[str], places: TokenPlaces
 ) -> None:
     """Set `tokens` of every window to what the tokenizer gives for it alone."""
-    edges: list[_Edge] = []
-    for window in windows:
-        text, known = parts[window.stretch], tokens[window.stretch]
-        first, last = np.searchsorted(known.starts, (window.start, window.end)).tolist()
-        if window.start == 0 and window.end == len(text):
-            window.tokens = len(known.ids)
-        elif last - first >= 3 * _EDGE:
-            edges += _edges(window, text, known, first, last)
     for edge, ids in zip(edges, places.ids([edge.text for edge in edges]), strict=True):
         inner = ids[-_STEP:] if edge.left else ids[:_STEP]
         if edge.window.tokens >= 0 and inner == edge.known:
@@ -185,34 +192,47 @@ def _count(
         window.tokens = count
 
 
-def _edges(window: _Window, text: str, known: Tokens, first: int, last: int) -> list[_Edge]:
-    """The two ends of a window, to be tokenised alone; `window.tokens` is set to those between."""
+def _edges(windows: list[_Window], text: str, known: Tokens, borders: list[int]) -> list[_Edge]:
+    """The ends of a text's windows, to be tokenised alone; `tokens` of each window that is long
+    enough is set to those between its ends."""
+    if len(windows) == 1:
+        windows[0].tokens = len(known.ids)
+        return []
+    at = np.searchsorted(known.starts, borders)
+    long = np.flatnonzero(np.diff(at) >= 3 * _EDGE)
+    lefts = _between_characters(known.starts, at[long] + _EDGE, 1)
+    rights = _between_characters(known.starts, at[long + 1] - _EDGE, -1)
+    ends, begins = known.starts[lefts].tolist(), known.starts[rights].tolist()
     found = []
-    left, right = first, last
-    if window.start > 0:
-        left += _EDGE
-        while known.starts[left] == known.starts[left - 1]:  # in a character of several tokens
-            left += 1
-        end = int(known.starts[left])
-        step = known.ids[left - _STEP : left]
-        found.append(_Edge(window, text[window.start : end], step, True))
-    if window.end < len(text):
-        right -= _EDGE
-        while known.starts[right] == known.starts[right - 1]:
-            right -= 1
-        start = int(known.starts[right])
-        step = known.ids[right : right + _STEP]
-        found.append(_Edge(window, text[start : window.end], step, False))
-    window.tokens = right - left
+    for window, left, end, right, begin in zip(
+        map(windows.__getitem__, long.tolist()), lefts.tolist(), ends, rights.tolist(), begins,
+        strict=True,
+    ):  # fmt: skip
+        if window.start > 0:
+            step = known.ids[left - _STEP : left].tolist()
+            found.append(_Edge(window, text[window.start : end], step, True))
+        else:
+            left = 0
+        if window.end < len(text):
+            step = known.ids[right : right + _STEP].tolist()
+            found.append(_Edge(window, text[begin : window.end], step, False))
+        else:
+            right = len(known.ids)
+        window.tokens = right - left
     return found
 
 
-def _within(
+def _between_characters(starts: np.ndarray, tokens: np.ndarray, step: int) -> np.ndarray:
+    """The tokens, or the nearest in the direction of `step` with which a character begins."""
+    while (inside := starts[tokens] == starts[tokens - 1]).any():
+        tokens = tokens + step * inside
+    return tokens
+
+
+def _halved(
     window: _Window, text: str, places: TokenPlaces, max_length: int, reserve: int
 ) -> list[tuple[int, int]]:
-    """(end, tokens) of the window; of several where, alone, it has more tokens than fit."""
-    if window.tokens <= max_length - reserve - 1:
-        return [(window.end, window.tokens)]
+    """(end, tokens) of several windows in place of one that, alone, has more tokens than fit."""
     part = text[window.start : window.end]
     found, end = [], window.start
     for piece in cut_windows(part, places.count, max_length, reserve=reserve, ends_document=False):

@@ -125,7 +125,9 @@ class SampleCallback(TrainerCallback):
             return
         for row in self.sample(model):  # it sets the modes it needs, and back
             _append(self.path, {"step": state.global_step, **row})
-            tqdm.write(f"step {state.global_step:>5}  [sample] {one_line(row['prompt'] + row['text'])}")
+            tqdm.write(
+                f"step {state.global_step:>5}  [sample] {one_line(row['prompt'] + row['text'])}"
+            )
 
 
 def keep_until(path: Path, step: int) -> None:
