@@ -60,10 +60,9 @@ class TokenPlaces:
 
     def _encoded(self, texts: Sequence[str]) -> list[Any]:
         """Texts that are in form C already are not made so again: a seventh of the time."""
-        normal = self._bare is not None and all(
-            unicodedata.is_normalized("NFC", text) for text in texts
-        )
-        backend: Any = self._bare if normal else self._backend
+        backend = self._backend
+        if self._bare and all(unicodedata.is_normalized("NFC", text) for text in texts):
+            backend = self._bare
         found: list[Any] = backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return found
 
@@ -121,15 +120,10 @@ class TokenPlaces:
         return starts
 
     def _with_offsets(self, texts: list[str]) -> list[Tokens]:
-        if not texts:
-            return []
-        return [
-            Tokens(
-                np.array([start for start, _ in one.offsets], dtype=np.int64),
-                np.array(one.ids, dtype=np.int64),
-            )
-            for one in self._backend.encode_batch(texts, add_special_tokens=False)
-        ]
+        found = self._backend.encode_batch(texts, add_special_tokens=False) if texts else []
+        starts = [[start for start, _ in one.offsets] for one in found]
+        return [Tokens(np.array(places, dtype=np.int64), np.array(one.ids, dtype=np.int64))
+                for places, one in zip(starts, found, strict=True)]  # fmt: skip
 
 
 def plain(backend: Any) -> Any:
