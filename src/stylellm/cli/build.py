@@ -51,13 +51,13 @@ def _prepare_arguments(config: Any, tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def _how_to_prepare(data: Any) -> dict[str, Any]:
+def _how_to_prepare(config: Any) -> dict[str, Any]:
     """What changes how preparing goes, not what comes out."""
-    beside = Path(data.prepared_dir).absolute().parent / ".stylellm-cache"
-    folder = beside if data.cache_dir is None else data.cache_dir
+    from stylellm.cli.anchors import cache_folder
+
     return {
-        "num_workers": data.num_workers,
-        "cache_dir": None if data.cache_dir == "off" else folder,
+        "num_workers": config.data.num_workers,
+        "cache_dir": cache_folder(config),
     }
 
 
@@ -74,7 +74,7 @@ def prepare_books(config: Any, *, overwrite: bool = False, progress: bool = True
         )
     tokenizer = load_tokenizer(config.model.model_name_or_path, revision=config.model.revision)
     arguments = _prepare_arguments(config, tokenizer)
-    how = _how_to_prepare(config.data)
+    how = _how_to_prepare(config)
     return prepare(**arguments, **how, overwrite=overwrite, progress=progress)
 
 
@@ -89,7 +89,7 @@ def ensure_prepared(config: Any, tokenizer: Any, *, progress: bool = True) -> No
     if is_current(**arguments):
         print(f"prepared: {config.data.prepared_dir} is up to date")
         return
-    prepare(**arguments, **_how_to_prepare(config.data), overwrite=True, progress=progress)
+    prepare(**arguments, **_how_to_prepare(config), overwrite=True, progress=progress)
 
 
 def wants_general(config: Any) -> bool:
