@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--windows", type=int, default=40, help="windows measured of each text")
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--bf16", action="store_true", help="where the processor has bfloat16")
     parser.add_argument("--kl_beta", type=float, nargs="+", default=list(BETAS))
     args = parser.parse_args()
     args.output_dir.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ def common(args: argparse.Namespace) -> list[str]:
         "training.per_device_train_batch_size=4",
         "training.gradient_accumulation_steps=2",
         "training.learning_rate=1e-3",
-        "training.bf16=true",
+        f"training.bf16={str(args.bf16).lower()}",
         "training.logging_steps=20",
         "training.eval_strategy='no'",
         "training.save_strategy='no'",
@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--windows", type=int, default=48, help="windows measured of each text")
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--bf16", action="store_true", help="where the processor has bfloat16")
     parser.add_argument("--arm", action="append", choices=list(arms()), help="default: all")
     args = parser.parse_args()
     args.output_dir.mkdir(parents=True, exist_ok=True)

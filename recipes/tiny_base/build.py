@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import text as corpus_text
 import tokenizer as tiny_tokenizer
 import torch
 import train
+from shards import Shards
 from tqdm import tqdm
 
 STAGES = ("text", "tokenizer", "windows", "train", "decay", "export", "card")
@@ -43,17 +43,23 @@ def stage_windows(work: Path) -> None:
     """Cuts the training documents into windows at sentence ends, with the project's own chunker."""
     from stylellm.corpus.chunk import cut_windows, token_counter
 
-    path = work / "windows.json"
-    if path.exists():
-        return
     count = token_counter(load_tokenizer(work))
-    windows = []
-    for document in tqdm(corpus_text.load(work / "text.json")["train"], desc="windows"):
-        cut = cut_windows(document.text, count, max_length=train.SEQUENCE)
-        windows += [(w.text, i + 1 == len(cut)) for i, w in enumerate(cut)]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(windows, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(path)
+    for length in (train.SHORT, train.SEQUENCE):
+        path = windows_file(work, length)
+        if path.exists():
+            continue
+        windows = []
+        documents = corpus_text.load(work / "text.json")["train"]
+        for document in tqdm(documents, desc=f"windows of {length}", mininterval=10):
+            cut = cut_windows(document.text, count, max_length=length)
+            windows += [(w.text, i + 1 == len(cut)) for i, w in enumerate(cut)]
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(windows, ensure_ascii=False), encoding="utf-8")
+        temporary.replace(path)
+
+
+def windows_file(work: Path, length: int) -> Path:
+    return work / f"windows-{length}.json"
 
 
 def load_tokenizer(work: Path) -> Any:
@@ -62,34 +68,35 @@ def load_tokenizer(work: Path) -> Any:
     return AutoTokenizer.from_pretrained(str(work / "tokenizer"))
 
 
-def stage_train(work: Path, steps: int) -> None:
-    """The constant-rate part; a later call with more steps prolongs it."""
+def load_shards(work: Path, length: int, seed: int) -> Shards:
+    windows = json.loads(windows_file(work, length).read_text(encoding="utf-8"))
+    return Shards([tuple(w) for w in windows], load_tokenizer(work), length, seed)
+
+
+def stage_train(work: Path, steps: int, dtype: torch.dtype) -> None:
+    """The constant-rate part on short sequences; a later call with more steps prolongs it."""
     tokenizer = load_tokenizer(work)
-    windows = json.loads((work / "windows.json").read_text(encoding="utf-8"))
     model = train.new_model(len(tokenizer), tokenizer.eos_token_id)
     folder = work / "stable"
     folder.mkdir(exist_ok=True)
-    batches = train.Batches([tuple(w) for w in windows], tokenizer)
-    train.run(batches, model, folder, steps=steps, log=folder / "loss.jsonl")
+    train.run(load_shards(work, train.SHORT, seed=1), model, folder, steps=steps, dtype=dtype)
 
 
-def stage_decay(work: Path, steps: int) -> None:
-    """The falling-rate part, branched from the newest constant-rate checkpoint."""
+def stage_decay(work: Path, steps: int, dtype: torch.dtype) -> None:
+    """The falling-rate part at full length, branched from the newest constant-rate checkpoint."""
     tokenizer = load_tokenizer(work)
-    windows = json.loads((work / "windows.json").read_text(encoding="utf-8"))
     model = train.new_model(len(tokenizer), tokenizer.eos_token_id)
     folder = work / "decay"
     folder.mkdir(exist_ok=True)
     start = folder / "start.json"
     if not start.exists():
-        shutil.copy(work / "stable" / "checkpoint.pt", folder / "checkpoint.pt")
-        first = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
+        state = torch.load(work / "stable" / "checkpoint.pt", weights_only=True)
+        first = state["step"]
+        torch.save(state | {"place": (0, 0)}, folder / "checkpoint.pt")
         start.write_text(json.dumps({"from": first, "to": first + steps}), encoding="utf-8")
     span = json.loads(start.read_text(encoding="utf-8"))
-    batches = train.Batches([tuple(w) for w in windows], tokenizer)
-    train.run(
-        batches, model, folder, steps=span["to"], decay_from=span["from"], log=folder / "loss.jsonl"
-    )
+    shards = load_shards(work, train.SEQUENCE, seed=2)
+    train.run(shards, model, folder, steps=span["to"], decay_from=span["from"], dtype=dtype)
 
 
 def stage_export(work: Path) -> None:
@@ -110,10 +117,13 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
     parser.add_argument("--work_dir", type=Path, default=Path("build/tiny_base"))
     parser.add_argument("--stage", choices=STAGES, action="append", help="default: all, in order")
-    parser.add_argument("--stable_steps", type=int, default=9500)
-    parser.add_argument("--decay_steps", type=int, default=3000)
+    parser.add_argument("--stable_steps", type=int, default=3500)
+    parser.add_argument("--decay_steps", type=int, default=1200)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32",
+                        help="bfloat16 where the processor has instructions for it")  # fmt: skip
     args = parser.parse_args()
+    dtype = getattr(torch, args.dtype)
     torch.set_num_threads(args.threads)
     work: Path = args.work_dir
     work.mkdir(parents=True, exist_ok=True)
@@ -126,9 +136,9 @@ def main() -> None:
         elif stage == "windows":
             stage_windows(work)
         elif stage == "train":
-            stage_train(work, args.stable_steps)
+            stage_train(work, args.stable_steps, dtype)
         elif stage == "decay":
-            stage_decay(work, args.decay_steps)
+            stage_decay(work, args.decay_steps, dtype)
         elif stage == "export":
             stage_export(work)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from recorded import (
@@ -25,7 +26,7 @@ from recorded import (
 
 from stylellm.doctor import nvidia
 from stylellm.doctor.advice import Finding, advice, supports
-from stylellm.doctor.machine import Machine, Torch
+from stylellm.doctor.machine import Machine, Torch, cpu_bf16
 from stylellm.doctor.nvidia import parse_capability, parse_cuda, parse_query
 
 
@@ -130,6 +131,22 @@ def test_cards_without_bf16(cards: str) -> None:
     (found,) = [f for f in advice(machine(cards)) if f.level == "warning"]
     assert "no bfloat16" in found.text and "training.fp16=true" in found.fix[0]
     assert not [f for f in advice(machine(RTX_3060)) if "bfloat16" in f.text]
+
+
+def test_processors_without_bf16() -> None:
+    (found,) = [f for f in advice(machine(cpu_bf16=False)) if "bfloat16" in f.text]
+    assert found.level == "note" and "bf16=false" in found.fix[0]
+    for other in (machine(cpu_bf16=True), machine(), machine(RTX_3060, cpu_bf16=False)):
+        assert not [f for f in advice(other) if "bfloat16" in f.text]
+
+
+def test_bf16_of_this_processor() -> None:
+    """Against the kernel's own list of flags."""
+    flags = Path("/proc/cpuinfo")
+    if not flags.exists() or "flags" not in flags.read_text(encoding="utf-8"):
+        pytest.skip("no list of x86 flags on this system")
+    words = set(flags.read_text(encoding="utf-8").split())
+    assert cpu_bf16() in (None, bool(words & {"avx512_bf16", "amx_bf16"}))
 
 
 def test_driver_too_old_for_the_build() -> None:

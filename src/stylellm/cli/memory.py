@@ -43,6 +43,14 @@ def check_memory(config: Any) -> None:
         print(f"memory:   {verdict.line}")
 
 
+def warn_of_slow_bf16(config: Any) -> None:
+    """Says that bfloat16 slows a training on a processor without instructions for it."""
+    from stylellm.doctor.machine import cpu_bf16
+
+    if config.training.bf16 and device_of(config) == "cpu" and cpu_bf16() is False:
+        print("bf16:     this processor has no bfloat16 instructions; bf16: false is faster here")
+
+
 def wants_checkpointing(config: Any) -> bool:
     """What training.gradient_checkpointing comes to: auto looks at the free memory."""
     from stylellm.doctor.check import device_memory, setup_of

@@ -87,7 +87,7 @@ def train(
 ) -> Any:
     """The train stage: prepare if needed, build, train, save. Returns the trainer."""
     from stylellm.cli.build import build_policy, ensure_prepared, general_windows, style_dataset
-    from stylellm.cli.memory import check_memory, wants_checkpointing
+    from stylellm.cli.memory import check_memory, wants_checkpointing, warn_of_slow_bf16
     from stylellm.config import save_config, training_arguments
     from stylellm.corpus.prepare import load_manifest
     from stylellm.model.load import load_tokenizer
@@ -99,6 +99,7 @@ def train(
     main_process = arguments.process_index == 0
     if main_process:
         check_memory(config)
+        warn_of_slow_bf16(config)
     runs.check_apart(Path(config.data.prepared_dir), folder)
     if main_process and checkpoint is None:
         runs.check_output(folder, overwrite=overwrite)

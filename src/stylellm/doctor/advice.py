@@ -36,7 +36,7 @@ class Finding:
 def advice(machine: Machine) -> list[Finding]:
     """All findings, problems first; empty where nothing is to be done."""
     checks: tuple[Callable[[Machine], Iterator[Finding]], ...] = (
-        _python, _torch, _driver, _gpu_build, _bf16, _four_bit, _attention, _several,
+        _python, _torch, _driver, _gpu_build, _bf16, _cpu_bf16, _four_bit, _attention, _several,
         _other_users, _packages, _space, _console, _long_paths,
     )  # fmt: skip
     found = [finding for check in checks for finding in check(machine)]
@@ -177,6 +177,16 @@ def _bf16(m: Machine) -> Iterator[Finding]:
                 f"The {card.name} ({card.arch}) has no bfloat16; torch would imitate it, slowly.",
                 ("--set training.bf16=false --set training.fp16=true --set model.dtype=float16",),
             )
+
+
+def _cpu_bf16(m: Machine) -> Iterator[Finding]:
+    if not m.cards and m.cpu_bf16 is False:
+        yield Finding(
+            "note",
+            "This processor has no bfloat16 instructions: training.bf16: true takes about twice as "
+            "long here as float32.",
+            ("--set training.bf16=false",),
+        )
 
 
 def _four_bit(m: Machine) -> Iterator[Finding]:

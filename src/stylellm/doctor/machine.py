@@ -52,6 +52,7 @@ class Machine:
     python: tuple[int, int, int] = (3, 11, 0)
     bits: int = 64
     cores: int = 1
+    cpu_bf16: bool | None = None
     ram: int | None = None
     ram_free: int | None = None
     disk_free: int | None = None
@@ -89,6 +90,7 @@ def gather(folder: Path | None = None) -> Machine:
         python=sys.version_info[:3],
         bits=64 if sys.maxsize > 2**32 else 32,
         cores=os.cpu_count() or 1,
+        cpu_bf16=cpu_bf16(),
         ram=ram,
         ram_free=ram_free,
         disk_free=_disk(folder or Path.cwd()),
@@ -105,6 +107,18 @@ def gather(folder: Path | None = None) -> Machine:
         language=locale.getlocale()[0] or "",
         long_paths=_long_paths(),
     )
+
+
+def cpu_bf16() -> bool | None:
+    """Whether the processor multiplies bfloat16 by itself; None where torch cannot tell."""
+    try:
+        import torch
+
+        found = torch.cpu.get_capabilities()
+    except (ImportError, OSError, AttributeError):  # no torch, a broken one, one before 2.9
+        return None
+    known = [found[name] for name in ("avx512_bf16", "amx_bf16", "bf16") if name in found]
+    return any(known) if known else None
 
 
 def memory() -> tuple[int | None, int | None]:
