@@ -7,6 +7,7 @@ almost no position is padding and every row has the same shape, which ``torch.co
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -93,7 +94,7 @@ class Cursor:
 
     def __init__(self, shards: Shards, batch: int, shard: int = 0, row: int = 0) -> None:
         self.shards, self.batch, self.shard, self.row = shards, batch, shard, row
-        self.pool = ProcessPoolExecutor(1)
+        self.pool = ProcessPoolExecutor(1, initializer=os.nice, initargs=(10,))
         self.current = self.pool.submit(shards.rows, shard).result()
         self.next = self.pool.submit(shards.rows, shard + 1)
 

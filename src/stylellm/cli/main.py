@@ -21,6 +21,8 @@ COMMANDS = {
     "mask-preview": "show what the model will see",
     "train": "train the style adapter",
     "evaluate": "measure style, likelihood, drift and copying; write report.html",
+    "compare": "several evaluated runs in one page, style against drift",
+    "sweep": "train at several weights of kl_beta and compare the runs",
     "style": "the style of texts, and how near they are to others",
     "write": "continue prompts with base and policy",
     "download": "bring a base model to this machine and verify it",

@@ -68,6 +68,24 @@ def _legend(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def print_table(found: Any) -> None:
+    """A table of the report, English labels.
+
+    Args:
+        found: a `stylellm.evaluation.tables.Table`.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in (found.corner, *found.columns):
+        table.add_column(column.en, justify="left" if column is found.corner else "right")
+    for row in found.rows:
+        table.add_row(row.label.en, *(cell.text for cell in row.cells))
+    Console(highlight=False).print(table)
+
+
 def print_row(row: dict[str, Any]) -> None:
     """A prompt and its continuations, one below the other."""
     from rich.console import Console

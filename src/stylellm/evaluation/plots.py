@@ -81,7 +81,7 @@ def function_word_plot(rates: Mapping[str, Mapping[str, float]], count: int = NU
     author = rates["author"]
     words = sorted(author, key=lambda word: -author[word])[:count]
     shown = [(n, ROW_STYLES[n]) for n in ("base", "policy", "held_out_author") if n in rates]
-    with _canvas("words", 0.55 + 0.28 * len(words), bottom=0.55) as (axes, out):
+    with canvas("words", 0.55 + 0.28 * len(words), bottom=0.55) as (axes, out):
         heights = range(len(words))
         for y, word in zip(heights, words, strict=True):
             values = [rates[name][word] for name, _ in shown] + [author[word]]
@@ -106,7 +106,7 @@ def function_word_plot(rates: Mapping[str, Mapping[str, float]], count: int = NU
 def overlap_plot(overlap: Mapping[str, Mapping[str, float]], orders: Sequence[int]) -> Plot:
     """Share of n-grams found in the author's training text, by n."""
     shown = [(n, s) for n, s in ROW_STYLES.items() if n in overlap]
-    with _canvas("overlap", 3.1, bottom=0.55) as (axes, out):
+    with canvas("overlap", 3.1, bottom=0.55) as (axes, out):
         for name, style in shown:
             ys = [100 * overlap[name][str(n)] for n in orders]
             axes.plot(
@@ -191,7 +191,7 @@ def _add(
 
 
 def _curve_plot(name: str, title: Label, curves: Sequence[Curve]) -> Plot:
-    with _canvas(name, 2.9, bottom=0.55) as (axes, out):
+    with canvas(name, 2.9, bottom=0.55) as (axes, out):
         for curve in curves:
             marker = curve.marker or ("." if len(curve.xs) == 1 else None)
             axes.plot(
@@ -213,7 +213,7 @@ def _dots(style: RowStyle) -> dict[str, Any]:
 
 
 @contextmanager
-def _canvas(name: str, height: float, *, bottom: float) -> Iterator[tuple[Any, list[str]]]:
+def canvas(name: str, height: float, *, bottom: float) -> Iterator[tuple[Any, list[str]]]:
     """A figure with one axes in the report's look; its SVG lies in the list when the block ends."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure

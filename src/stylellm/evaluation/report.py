@@ -29,7 +29,8 @@ from stylellm.evaluation.tables import (
 
 JSON_FILE, MARKDOWN_FILE, HTML_FILE = "evaluation.json", "report.md", "report.html"
 FIRST_KEYS = ("author", "general", "drift_kl", "ngram_overlap", "function_word_jsd")
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+TEMPLATES = Path(__file__).with_name("templates")
+TITLE = Label("风格评测报告", "Style report")
 SAMPLES_OPEN = 4
 """Prompts whose texts are shown at once; the others open on a click."""
 MIN_HIGHLIGHT = 4
@@ -76,7 +77,7 @@ def write_report(
         HTML_FILE: to_html(result, training_log=training_log),
     }
     folder = Path(output_dir)
-    _write(folder, files)
+    write_files(folder, files)
     return folder / HTML_FILE
 
 
@@ -88,42 +89,55 @@ def to_json(result: Mapping[str, Any]) -> str:
 
 def to_html(result: Mapping[str, Any], *, training_log: Path | None = None) -> str:
     """The page."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     log = plots.read_training_log(training_log)
-    return template.render(
-        subtitle=_subtitle(result),
-        verdict=verdict.judge(result),
-        scales=_scales(result),
-        small=bool(result.get("small_sample")),
-        style=style_rows(result),
-        runs=_runs(result),
-        likelihood=likelihood_rows(result),
-        suffix=suffix_rows(result),
-        suffix_verdict=verdict.suffix_verdict(result),
-        plots=[*plots.style_plots(result), *plots.training_plots(log)],
-        samples=_samples(result),
-        samples_open=SAMPLES_OPEN,
-        row_styles=ROW_STYLES,
-        provenance=list(_provenance(result)),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            title=TITLE,
+            subtitle=_subtitle(result),
+            verdict=verdict.judge(result),
+            scales=_scales(result),
+            small=bool(result.get("small_sample")),
+            style=style_rows(result),
+            runs=_runs(result),
+            likelihood=likelihood_rows(result),
+            suffix=suffix_rows(result),
+            suffix_verdict=verdict.suffix_verdict(result),
+            plots=[*plots.style_plots(result), *plots.training_plots(log)],
+            samples=_samples(result),
+            samples_open=SAMPLES_OPEN,
+            row_styles=ROW_STYLES,
+            provenance=list(_provenance(result)),
+        )
     )
+
+
+def environment() -> Any:
+    """Where the templates of the pages live."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
 
 
 def to_markdown(result: Mapping[str, Any]) -> str:
     """The same without plots, for a terminal or a repository."""
     judged, suffix = verdict.judge(result), suffix_rows(result)
-    parts = ["# 风格评测报告 Style report", _md(_subtitle(result))]
+    parts = [f"# {TITLE.zh} {TITLE.en}", _md(_subtitle(result))]
     parts.append(f"## {judged.headline.zh} · {judged.headline.en}")
     parts += [_md("".join(s.zh for s in judged.sentences))]
     parts += [_md(" ".join(s.en for s in judged.sentences))]
-    parts += ["## 文字 Style", _md_table(style_rows(result))]
-    parts += ["## 似然 Likelihood", _md_table(likelihood_rows(result))]
+    parts += ["## 文字 Style", markdown_table(style_rows(result))]
+    parts += ["## 似然 Likelihood", markdown_table(likelihood_rows(result))]
     line = verdict.suffix_verdict(result)
-    parts += ["## 填空 Infilling", _md(f"{line.zh} {line.en}"), _md_table(suffix) if suffix else ""]
+    parts += [
+        "## 填空 Infilling",
+        _md(f"{line.zh} {line.en}"),
+        markdown_table(suffix) if suffix else "",
+    ]
     parts.append("## 样例 Samples")
     parts += [_md_sample(sample) for sample in result.get("samples") or []] or ["未提供 not given"]
     parts.append("## 设置与来源 Settings and provenance")
@@ -134,7 +148,8 @@ def to_markdown(result: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _write(folder: Path, files: Mapping[str, str]) -> None:
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Writes all files of a page, each under a temporary name first."""
     temporary = {name: folder / f".{name}.tmp" for name in files}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -250,9 +265,11 @@ def _md(text: str) -> str:
     return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", line)
 
 
-def _md_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table and its notes in Markdown."""
+
     def label(words: Label) -> str:
-        return _md(f"{words.zh} {words.en}")
+        return _md(words.zh if words.zh == words.en else f"{words.zh} {words.en}")
 
     head = [label(table.corner), *map(label, table.columns)]
     lines = [head, ["---"] + ["---:"] * len(table.columns)]
