@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylellm.errors import DataError, OutputError
-from stylellm.evaluation import plots, report, tables
+from stylellm.evaluation import marked, plots, report, style_plots, tables
 from stylellm.evaluation.report import to_html, to_json, to_markdown, write_report
 from stylellm.evaluation.scale import positions
 from stylellm.evaluation.verdict import judge, suffix_verdict
@@ -505,7 +505,9 @@ def test_plots_are_there_and_their_text_is_text(html: str) -> None:
 
 def test_function_words_are_the_authors_most_frequent() -> None:
     rates = {"author": {f"{c}": float(i) for i, c in enumerate("甲乙丙丁")}}
-    svg = plots.function_word_plot(rates, count=2).svg
+    plot = style_plots.function_word_plot({"function_word_rates": rates}, count=2)
+    assert plot is not None
+    svg = plot.svg
     assert ">丁</text>" in svg
     assert ">丙</text>" in svg
     assert ">乙</text>" not in svg
@@ -569,9 +571,9 @@ def test_any_value_stays_in_its_markdown_cell(value: str) -> None:
 
 @given(st.text(alphabet="甲乙丙", max_size=30), st.text(alphabet="甲乙丙", max_size=6))
 def test_marking_keeps_the_text(text: str, run: str) -> None:
-    pieces = report._marked(text, run)
-    assert "".join(piece for piece, _ in pieces) == text
-    assert any(copied for _, copied in pieces) == (len(run) >= 4 and run in text)
+    pieces = list(marked.by_text(text, run))
+    assert "".join(piece.text for piece in pieces) == text
+    assert any(piece.copied for piece in pieces) == (len(run) >= 4 and run in text)
 
 
 @pytest.mark.slow  # the suite imports torch

@@ -23,12 +23,10 @@ from stylellm.evaluation.tables import (
     Label,
     RowStyle,
     is_number,
-    ngram_orders,
 )
 
 WIDTH = 4.4
 """Inches; about the width of a phone, so that labels stay readable there."""
-NUM_WORDS = 20
 FONTS = ["Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "SimHei", "sans-serif"]
 INK, GRID = "#4b5563", "#e5e7eb"
 GENERAL = "#009e73"
@@ -64,61 +62,6 @@ class Curve:
     xs: list[float]
     ys: list[float]
     marker: str = ""
-
-
-def style_plots(result: Mapping[str, Any]) -> list[Plot]:
-    """Function-word rates and n-gram overlap, those that the result holds."""
-    plots = []
-    if result.get("function_word_rates"):
-        plots.append(function_word_plot(result["function_word_rates"]))
-    if ngram_orders(result):
-        plots.append(overlap_plot(result["ngram_overlap"], ngram_orders(result)))
-    return plots
-
-
-def function_word_plot(rates: Mapping[str, Mapping[str, float]], count: int = NUM_WORDS) -> Plot:
-    """Dot plot of the author's most frequent function words, per 1000 characters."""
-    author = rates["author"]
-    words = sorted(author, key=lambda word: -author[word])[:count]
-    shown = [(n, ROW_STYLES[n]) for n in ("base", "policy", "held_out_author") if n in rates]
-    with canvas("words", 0.55 + 0.28 * len(words), bottom=0.55) as (axes, out):
-        heights = range(len(words))
-        for y, word in zip(heights, words, strict=True):
-            values = [rates[name][word] for name, _ in shown] + [author[word]]
-            axes.plot([min(values), max(values)], [y, y], color=GRID, lw=3, zorder=1)
-        axes.scatter(
-            [author[w] for w in words], heights, marker="|", s=130, lw=2.2,
-            color=AUTHOR_STYLE.colour, zorder=2,
-        )  # fmt: skip
-        for name, style in shown:
-            xs = [rates[name][w] for w in words]
-            axes.scatter(xs, heights, **_dots(style), zorder=3)
-        axes.set_yticks(list(heights), words, fontsize=10.5)
-        axes.set_ylim(len(words) - 0.4, -0.6)
-        axes.set_xlim(left=0)
-        axes.set_xlabel("每千字次数 per 1,000 characters")
-        axes.grid(axis="y", visible=False)
-    styles = [AUTHOR_STYLE, *(style for _, style in shown)]
-    title = Label("作者最常用的虚词", "The author's most frequent function words")
-    return Plot("words", title, out[0], [Key(s.label, s.colour, s.glyph) for s in styles])
-
-
-def overlap_plot(overlap: Mapping[str, Mapping[str, float]], orders: Sequence[int]) -> Plot:
-    """Share of n-grams found in the author's training text, by n."""
-    shown = [(n, s) for n, s in ROW_STYLES.items() if n in overlap]
-    with canvas("overlap", 3.1, bottom=0.55) as (axes, out):
-        for name, style in shown:
-            ys = [100 * overlap[name][str(n)] for n in orders]
-            axes.plot(
-                orders, ys, color=style.colour, marker=style.marker, ms=6, lw=1.6,
-                mec="white", mew=0.8,
-            )  # fmt: skip
-        axes.set_ylim(0, 103)
-        axes.set_xticks(list(orders))
-        axes.set_yticks([0, 25, 50, 75, 100], ["0%", "25%", "50%", "75%", "100%"])
-        axes.set_xlabel("字串长度 characters per n-gram")
-    title = Label("与作者训练文本重合的字串", "n-grams found in the author's training text")
-    return Plot("overlap", title, out[0], [Key(s.label, s.colour, s.glyph) for _, s in shown])
 
 
 def training_plots(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
@@ -207,7 +150,8 @@ def _curve_plot(name: str, title: Label, curves: Sequence[Curve]) -> Plot:
     )
 
 
-def _dots(style: RowStyle) -> dict[str, Any]:
+def dots(style: RowStyle) -> dict[str, Any]:
+    """How the marks of a row are scattered."""
     size = {"D": 30, "^": 44}.get(style.marker, 36)
     return {"marker": style.marker, "s": size, "color": style.colour, "ec": "white", "lw": 0.7}
 

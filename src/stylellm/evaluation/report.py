@@ -10,22 +10,28 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from stylellm.errors import DataError, OutputError
 from stylellm.evaluation import plots, verdict
+from stylellm.evaluation.gate_table import gate_rows
+from stylellm.evaluation.marked import marked_samples
+from stylellm.evaluation.measure_table import measure_rows
 from stylellm.evaluation.scale import positions
+from stylellm.evaluation.style_plots import style_plots
 from stylellm.evaluation.tables import (
     MISSING,
     ROW_STYLES,
+    Cell,
     Label,
     Table,
     likelihood_rows,
     style_rows,
     suffix_rows,
 )
+from stylellm.evaluation.words import word_tables, words_verdict
 
 JSON_FILE, MARKDOWN_FILE, HTML_FILE = "evaluation.json", "report.md", "report.html"
 FIRST_KEYS = ("author", "general", "drift_kl", "ngram_overlap", "function_word_jsd")
@@ -33,8 +39,6 @@ TEMPLATES = Path(__file__).with_name("templates")
 TITLE = Label("风格评测报告", "Style report")
 SAMPLES_OPEN = 4
 """Prompts whose texts are shown at once; the others open on a click."""
-MIN_HIGHLIGHT = 4
-"""Characters of the longest copy from which it is marked in the samples."""
 
 _PROVENANCE = {
     "model": "底座模型",
@@ -104,8 +108,12 @@ def to_html(result: Mapping[str, Any], *, training_log: Path | None = None) -> s
             likelihood=likelihood_rows(result),
             suffix=suffix_rows(result),
             suffix_verdict=verdict.suffix_verdict(result),
-            plots=[*plots.style_plots(result), *plots.training_plots(log)],
-            samples=_samples(result),
+            plots=[*style_plots(result), *plots.training_plots(log)],
+            measures=measure_rows(result),
+            gate=gate_rows(result),
+            words=word_tables(result),
+            words_verdict=words_verdict(result),
+            samples=marked_samples(result),
             samples_open=SAMPLES_OPEN,
             row_styles=ROW_STYLES,
             provenance=list(_provenance(result)),
@@ -131,6 +139,11 @@ def to_markdown(result: Mapping[str, Any]) -> str:
     parts += [_md("".join(s.zh for s in judged.sentences))]
     parts += [_md(" ".join(s.en for s in judged.sentences))]
     parts += ["## 文字 Style", markdown_table(style_rows(result))]
+    measures, gate = measure_rows(result), gate_rows(result)
+    parts += ["## 各项测量 All measures", markdown_table(measures)] if measures else []
+    parts += ["## 关口 Gate", markdown_table(gate)] if gate else []
+    if words := word_tables(result):
+        parts += ["## 作者的词 The author's words", *map(markdown_table, words)]
     parts += ["## 似然 Likelihood", markdown_table(likelihood_rows(result))]
     line = verdict.suffix_verdict(result)
     parts += [
@@ -237,27 +250,6 @@ def _runs(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _samples(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Prompt, and the texts of base and policy with their longest copied run marked."""
-    runs = {
-        name: (result.get("longest_copy") or {}).get(name, {}).get("text") or ""
-        for name in ("base", "policy")
-    }
-    return [
-        {"prompt": sample["prompt"]}
-        | {name: _marked(sample[name], run) for name, run in runs.items()}
-        for sample in result.get("samples") or []
-    ]
-
-
-def _marked(text: str, run: str) -> Sequence[tuple[str, bool]]:
-    """The text in pieces; True marks the copied run."""
-    if len(run) < MIN_HIGHLIGHT:
-        return [(text, False)]
-    pieces = re.split(f"({re.escape(run)})", text)
-    return [(piece, piece == run) for piece in pieces if piece]
-
-
 def _md(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
     line = " ".join(str(text).split())
@@ -273,9 +265,18 @@ def markdown_table(table: Table) -> str:
 
     head = [label(table.corner), *map(label, table.columns)]
     lines = [head, ["---"] + ["---:"] * len(table.columns)]
-    lines += [[label(row.label), *(_md(cell.text) for cell in row.cells)] for row in table.rows]
+    for row in table.rows:
+        if row.group:
+            lines.append([f"**{label(row.group)}**"] + [""] * len(table.columns))
+        lines.append([label(row.label), *(_md(_plain_cell(cell)) for cell in row.cells)])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return "\n\n".join([text, *(f"{_md(note.zh)} {_md(note.en)}" for note in table.notes)])
+
+
+def _plain_cell(cell: Cell) -> str:
+    """Value, interval and n on one line; a number from too small a sample is marked."""
+    text = cell.text + (f" ({cell.detail})" if cell.detail else "")
+    return text + (" 小样本 small" if cell.small and cell.detail else "")
 
 
 def _md_sample(sample: Mapping[str, str]) -> str:

@@ -42,29 +42,40 @@ AUTHOR_STYLE = RowStyle(Label("作者训练文本", "author, training text"), "#
 
 @dataclass(frozen=True)
 class Cell:
-    """A formatted value; ``small`` marks a number from too small a sample."""
+    """A formatted value; ``small`` marks a number from too small a sample.
+
+    Attributes:
+        text: the value.
+        small: whether it is grey.
+        detail: its interval, in small print below it.
+        n: what it was counted over, shown on hovering.
+    """
 
     text: str
     small: bool = False
+    detail: str = ""
+    n: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A labelled line of cells, with the style of its row where it has one."""
+    """A labelled line of cells, with the style of its row and the group it opens, where it has one."""
 
     label: Label
     cells: list[Cell]
     style: RowStyle | None = None
+    group: Label | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """Column labels, rows, and notes that explain the columns."""
+    """Column labels, rows, notes that explain the columns, and the styles of texts as columns."""
 
     corner: Label
     columns: list[Label]
     rows: list[Row]
     notes: list[Label] = field(default_factory=list)
+    column_styles: list[RowStyle] = field(default_factory=list)
 
 
 def fixed(value: Any, digits: int) -> str:

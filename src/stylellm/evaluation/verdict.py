@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stylellm.evaluation.gate_table import gate_sentence
 from stylellm.evaluation.scale import (
     SAME_BITS,
     SAME_NATS,
@@ -45,7 +46,8 @@ def judge(result: Mapping[str, Any]) -> Verdict:
     """The verdict on a result of `evaluate_policy`."""
     found = direction(result)
     sentences = [*_style(result), _likelihood(result), _general(result), _copying(result)]
-    return Verdict(found, _HEADLINES[found], sentences + _repeating(result))
+    sentences += [*_repeating(result), *gate_sentence(result)]
+    return Verdict(found, _HEADLINES[found], sentences)
 
 
 def _likelihood(result: Mapping[str, Any]) -> Label:
