@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,16 @@ def test_the_block_restores_what_was_set(make_policy: Any) -> None:
     policy = make_policy(trained=True)
     set_strength(policy, 0.5)
     half = logits(policy)
-    with pytest.raises(KeyError, match="stop"), strength(policy, 0.0):
+    with strength(policy, 0.0):
         at_zero = logits(policy)
-        raise KeyError("stop")
     assert torch.equal(at_zero, base_logits(policy))
     assert current_strength(policy) == 0.5
     assert torch.equal(logits(policy), half)
+    seen = []
+    with contextlib.suppress(KeyboardInterrupt), strength(policy, 2.0):
+        seen.append(current_strength(policy))
+        raise KeyboardInterrupt
+    assert seen == [2.0] and current_strength(policy) == 0.5
 
 
 @pytest.mark.parametrize("value", [-0.1, 2.1, float("nan")])

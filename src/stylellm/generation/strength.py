@@ -242,7 +242,8 @@ def _scale_rows(policy: Any, value: float) -> None:
         for adapter in module.active_adapters:
             rows = module.trainable_tokens_delta[adapter]
             kept = trained.setdefault(adapter, rows.detach().clone())
-            base = module.base_layer.weight[module.token_indices[adapter]].to(kept)
+            weight: Any = module.base_layer.weight
+            base = weight[module.token_indices[adapter]].to(kept)
             # Both ends are copied, not computed: they must be exact.
             new = kept if value == 1 else base if value == 0 else base + value * (kept - base)
             rows.data.copy_(new)
