@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 
 from stylellm.errors import StyleLLMError
+from stylellm.generation.drawing import LogitMix, processors
+from stylellm.generation.endings import Stream, TextCriteria, cut
 from stylellm.model.reference import adapter_off
 from stylellm.progress import track
+
+StrengthMethod = Literal["adapter", "logits"]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How texts are drawn; names and meanings are those of ``transformers.GenerationConfig``."""
+    """How texts are drawn; names and meanings are those of ``transformers.GenerationConfig``.
+
+    ``max_chars`` counts characters, ``sentence_end`` leaves nothing after the last whole sentence, and
+    ``stop`` holds strings before which a text ends.
+    """
 
     max_new_tokens: int = 200
     do_sample: bool = True
     temperature: float = 0.9
     top_p: float = 0.9
     top_k: int = 0
+    min_p: float = 0.0
     repetition_penalty: float = 1.05
+    no_repeat_ngram_size: int = 0
     min_new_tokens: int = 0
+    max_chars: int | None = None
+    sentence_end: bool = False
+    stop: tuple[str, ...] = ()
 
 
 def control_token_ids(tokenizer: Any) -> list[int]:
@@ -41,63 +54,149 @@ def generate(
     prompts: Sequence[str],
     sampling: Sampling,
     *,
-    seed: int,
+    seed: int | Sequence[int],
     use_adapter: bool = True,
     batch_size: int = 8,
     progress: str | None = None,
+    logit_strength: float | None = None,
+    guards: Callable[[Sequence[str]], Sequence[Any]] | None = None,
+    on_text: Callable[[str], None] | None = None,
 ) -> list[str]:
     """Continues each prompt; returns the continuations without the prompts.
 
-    The global random state is left as it was, so that sampling during training changes nothing. The
-    same prompts, seed and batch size give the same texts on the same machine.
+    The global random state is left as it was, so that sampling during training changes nothing. A text
+    depends on its prompt and its seed, not on the others or the batch size (but for the last bits of
+    the arithmetic, which depend on a batch's shape).
 
     Args:
         policy: a peft model.
         tokenizer: its tokenizer.
         prompts: texts; an empty one starts from the end-of-text token.
         sampling: how to draw.
-        seed: the seed of the first batch; the following ones use the next seeds.
+        seed: the seed of the first prompt, the following ones use the next seeds; or one for each.
         use_adapter: False samples from the reference.
         batch_size: prompts drawn together.
         progress: name of the work in its progress bar; None shows none.
+        logit_strength: mixes the logits of base and policy by this factor; None does not.
+        guards: prompts of a batch -> logits processors of that batch, such as a `CopyGuard`.
+        on_text: called with each piece of text as it grows; only for a single prompt.
 
     Raises:
         StyleLLMError: a prompt leaves no room for new tokens.
     """
-    starts = range(0, len(prompts), batch_size)
-    texts: list[str] = []
-    was_training = policy.training
-    policy.eval()
-    with torch.random.fork_rng(), nullcontext() if use_adapter else adapter_off(policy):
-        for start in track(starts, progress, "batch"):
-            torch.manual_seed(seed + start)
-            batch = prompts[start : start + batch_size]
-            texts.extend(_generate_batch(policy, tokenizer, batch, sampling))
-    policy.train(was_training)
-    return texts
-
-
-@torch.inference_mode()
-def _generate_batch(
-    policy: Any, tokenizer: Any, prompts: Sequence[str], sampling: Sampling
-) -> list[str]:
     ids = [
         tokenizer(prompt, add_special_tokens=False)["input_ids"] or [tokenizer.eos_token_id]
         for prompt in prompts
     ]
+    seeds = [seed + i for i in range(len(prompts))] if isinstance(seed, int) else list(seed)
+    if on_text is not None and len(prompts) > 1:
+        raise ValueError("on_text follows a single prompt")
+    starts = range(0, len(prompts), batch_size)
+    texts: list[str] = []
+    was_training = policy.training
+    policy.eval()
+    try:
+        with nullcontext() if use_adapter else adapter_off(policy):
+            for start in track(starts, progress, "batch"):
+                part = slice(start, start + batch_size)
+                texts += generate_ids(
+                    policy, tokenizer, ids[part], sampling,
+                    seeds=seeds[part],
+                    logit_strength=logit_strength,
+                    guards=guards(prompts[part]) if guards else (),
+                    on_text=on_text,
+                )  # fmt: skip
+    finally:
+        policy.train(was_training)
+    return texts
+
+
+@torch.inference_mode()
+def generate_ids(
+    policy: Any,
+    tokenizer: Any,
+    ids: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    seeds: Sequence[int],
+    logit_strength: float | None = None,
+    guards: Sequence[Any] = (),
+    on_text: Callable[[str], None] | None = None,
+    extra_ends: Sequence[int] = (),
+) -> list[str]:
+    """Continues sequences of token ids as one batch; see `generate`.
+
+    Args:
+        ids: the prompts.
+        extra_ends: more tokens that end a text, allowed although they are control tokens.
+    """
     longest = max(map(len, ids))
     _check_room(policy, longest, sampling.max_new_tokens)
     device = policy.get_input_embeddings().weight.device
     # Not every transformers 5 keeps padding out of the repetition penalty. End-of-text tokens would
     # then be penalised in short prompts alone; a token that is never drawn does no harm.
-    pad = next(iter(control_token_ids(tokenizer)), tokenizer.pad_token_id)
-    inputs = torch.tensor([[pad] * (longest - len(row)) + row for row in ids], device=device)
+    control = control_token_ids(tokenizer)
+    pad = next(iter(control), tokenizer.pad_token_id)
+    inputs = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in ids], device=device)
     lengths = torch.tensor([len(row) for row in ids], device=device)
     mask = (torch.arange(longest, device=device)[None] >= longest - lengths[:, None]).long()
+    ends = [tokenizer.eos_token_id, *extra_ends]
+    decode = _decoder(tokenizer, ends)
+    stream = None
+    if on_text:
+        stream = Stream(decode, on_text, lambda text: _cut(text, sampling, finished=False))
+    first = [] if logit_strength is None else [LogitMix(policy, logit_strength, mask)]
     output = policy.generate(
-        input_ids=inputs, attention_mask=mask, generation_config=_config(tokenizer, sampling)
+        input_ids=inputs,
+        attention_mask=mask,
+        generation_config=_config(tokenizer, sampling, ends),
+        logits_processor=processors(
+            sampling,
+            suppress=[token for token in control if token not in extra_ends],
+            eos=tokenizer.eos_token_id,
+            prompt_length=longest,
+            seeds=seeds,
+            device=device,
+            first=first,
+            guards=guards,
+        ),
+        stopping_criteria=_criteria(sampling, decode, longest),
+        streamer=stream,
     )
-    return tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
+    rows = [row[longest:].tolist() for row in output]
+    texts = [_cut(decode(r), sampling, finished=bool(set(ends) & set(r))) for r in rows]
+    if stream:
+        stream.finish(texts[0])
+    return texts
+
+
+def _decoder(tokenizer: Any, ends: Sequence[int]) -> Callable[[list[int]], str]:
+    """Ids up to the first end -> text."""
+
+    def decode(ids: list[int]) -> str:
+        stop = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+        return tokenizer.decode(ids[:stop], skip_special_tokens=True)
+
+    return decode
+
+
+def _cut(text: str, sampling: Sampling, *, finished: bool) -> str:
+    return cut(
+        text,
+        max_chars=sampling.max_chars,
+        sentence_end=sampling.sentence_end,
+        stop=sampling.stop,
+        finished=finished,
+    )
+
+
+def _criteria(sampling: Sampling, decode: Any, prompt_length: int) -> Any:
+    from transformers import StoppingCriteriaList
+
+    if sampling.max_chars is None and not sampling.stop:
+        return StoppingCriteriaList([])
+    criteria: Any = TextCriteria(decode, prompt_length, sampling.max_chars, sampling.stop)
+    return StoppingCriteriaList([criteria])
 
 
 def _check_room(policy: Any, prompt_tokens: int, new_tokens: int) -> None:
@@ -111,18 +210,13 @@ def _check_room(policy: Any, prompt_tokens: int, new_tokens: int) -> None:
         )
 
 
-def _config(tokenizer: Any, sampling: Sampling) -> Any:
+def _config(tokenizer: Any, sampling: Sampling, ends: Sequence[int]) -> Any:
+    """Greedy over the processors' logits: the draw is the last of them (see `drawing`)."""
     from transformers import GenerationConfig
 
-    options = asdict(sampling)
-    if not sampling.do_sample:  # greedy: the library warns about options that would do nothing
-        for name in ("temperature", "top_p", "top_k"):
-            del options[name]
-    if not sampling.min_new_tokens:
-        del options["min_new_tokens"]
     return GenerationConfig(
-        **options,
-        suppress_tokens=control_token_ids(tokenizer) or None,
-        eos_token_id=tokenizer.eos_token_id,
+        max_new_tokens=sampling.max_new_tokens,
+        do_sample=False,
+        eos_token_id=list(ends),
         pad_token_id=tokenizer.pad_token_id,
     )
