@@ -93,7 +93,7 @@ def processors(
         seeds: one of each text.
         device: of the logits.
         first: run before all others, on the model's own logits.
-        guards: run after penalties and before the warpers.
+        guards: run after penalties and before the warpers; their ``after_draw``, if any, at the end.
     """
     from transformers import LogitsProcessorList
     from transformers.generation import (
@@ -130,4 +130,5 @@ def processors(
         if sampling.min_p:
             found.append(MinPLogitsWarper(float(sampling.min_p)))
         found.append(GumbelDraw(seeds, device))
+    found += [guard.after_draw for guard in guards if hasattr(guard, "after_draw")]
     return LogitsProcessorList(found)
