@@ -11,7 +11,8 @@ Rows (all on the same random weights of a Qwen2.5 shape, LoRA on all linear laye
 
 A step is forward and backward; the optimizer is the same for all and left out. The rows take turns
 in one process; peak memory (weights included) is that of a fresh process for each row (Linux only).
-Only the ratios mean anything on another machine.
+Times are of the processor for one thread, of the clock for several. Only the ratios of medians mean
+anything on another machine.
 
     python benchmarks/bench_step.py --layers 6 --batch 2 --length 256
     python benchmarks/bench_step.py --layers 24 --batch 4 --length 512 --rows naive ours ce top_half
@@ -220,6 +221,7 @@ def times(args: argparse.Namespace) -> dict[str, list[float]]:
     import torch
 
     torch.set_num_threads(args.threads)
+    clock = time.process_time if args.threads == 1 else time.perf_counter
     seconds: dict[str, list[float]] = {row: [] for row in args.rows}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         policy = make_policy(args, args.rows)
@@ -228,9 +230,9 @@ def times(args: argparse.Namespace) -> dict[str, list[float]]:
         print("loss: " + ", ".join(f"{row} {loss:.4f}" for row, loss in losses.items()))
         for pair in range(args.pairs):
             for row in args.rows if pair % 2 == 0 else args.rows[::-1]:
-                start = time.perf_counter()
+                start = clock()
                 steps[row]()
-                seconds[row].append(time.perf_counter() - start)
+                seconds[row].append(clock() - start)
     return seconds
 
 
