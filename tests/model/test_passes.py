@@ -178,7 +178,7 @@ def test_states_from_the_cache_give_the_same_gradients(make_deep, tmp_path, padd
     all_known = [item(C, repeats=[True]), item(A, repeats=[True])]
     assert_same_step(step(policy, all_known, passes), step(policy, all_known))
     cache.close()
-    again = HiddenCache(tmp_path / "c", rank=1)
+    again = HiddenCache(tmp_path / "c")
     assert torch.equal(again.get(torch.tensor(C)), cache_states(policy, C))
     assert again.get(torch.tensor(B)) is None
     again.close()
@@ -224,6 +224,23 @@ def test_a_cache_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path):
     again.close()
     third = HiddenCache(tmp_path)
     assert torch.equal(third.get(torch.tensor(C)), torch.ones(len(C), 8))
+    third.close()
+
+
+def test_two_runs_at_once_do_not_write_into_one_another(tmp_path):
+    states = {number: torch.full((len(A), 8), float(number)) for number in range(6)}
+    tokens = {number: torch.tensor(A) + number for number in states}
+    one, two = HiddenCache(tmp_path), HiddenCache(tmp_path)
+    for number in states:  # in turn, as two sweeps on one machine
+        (one, two)[number % 2].put(tokens[number], states[number])
+    for number in states:
+        assert torch.equal((one, two)[number % 2].get(tokens[number]), states[number])
+    one.close()
+    two.close()
+    third = HiddenCache(tmp_path)
+    for number in states:
+        assert torch.equal(third.get(tokens[number]), states[number])
+    assert third.number == 0  # files that nobody writes any more are gone on with
     third.close()
 
 

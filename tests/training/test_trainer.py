@@ -12,10 +12,13 @@ from transformers import TrainerCallback
 
 from stylellm.errors import TrainingError
 from stylellm.generation.sampler import Sampling, generate
+from stylellm.model.load import load_base
 from stylellm.model.passes import Passes
+from stylellm.model.policy import add_lora
 from stylellm.training.callbacks import JsonlCallback, SampleCallback
 from stylellm.training.run import last_checkpoint
 from stylellm.training.trainer import Objective, StyleTrainer
+from tiny_models import save_tiny_model, save_tiny_tokenizer
 
 
 @pytest.mark.parametrize(("batch", "accumulation"), [(8, 1), (4, 2), (2, 4), (3, 3), (1, 8)])
@@ -437,3 +440,20 @@ def test_a_checkpoint_cut_off_while_it_was_written_is_passed_over(start_run, tmp
     shutil.copytree(tmp_path / "checkpoint-3", tmp_path / "checkpoint-9")
     (tmp_path / "checkpoint-9" / "trainer_state.json").write_text("{", encoding="utf-8")
     assert last_checkpoint(tmp_path).name == "checkpoint-3"
+
+
+def test_dropout_of_the_base_is_off(tmp_path, make_dataset, make_trainer):
+    """It would differ between the two passes, and the KL would measure the noise."""
+    folder = tmp_path / "with-dropout"
+    save_tiny_tokenizer(folder)
+    save_tiny_model(folder, attention_dropout=0.3)
+    base = load_base(str(folder))
+    assert base.model.layers[0].self_attn.attention_dropout == 0.3
+    base.model.extra = torch.nn.Dropout(0.2)
+    policy = add_lora(base, base_name="x", r=4, dropout=0.1)
+    assert base.model.extra.p == 0.0
+    trainer = make_trainer(policy, make_dataset(), per_device_train_batch_size=8)
+    trainer.train()
+    [row] = training_rows(trainer)
+    assert row["kl"] == 0.0
+    assert {m.p for n, m in policy.named_modules() if "lora_dropout.default" in n} == {0.1}

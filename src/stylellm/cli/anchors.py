@@ -35,6 +35,7 @@ def _model_settings(config: Any) -> dict[str, Any]:
         "load_in_8bit": m.load_in_8bit,
         "bf16": t.bf16,
         "fp16": t.fp16,
+        "use_liger_kernel": t.use_liger_kernel,
         "transformers": transformers.__version__,
     }
 
@@ -88,7 +89,7 @@ def sampled_general(config: Any, policy: Any, tokenizer: Any, number: int, progr
     return windows
 
 
-def passes_of(config: Any, policy: Any, rank: int = 0) -> Any:
+def passes_of(config: Any, policy: Any) -> Any:
     """How the hidden states of both models are computed (lora.lora_layers, objective.reference).
 
     Raises:
@@ -108,7 +109,7 @@ def passes_of(config: Any, policy: Any, rank: int = 0) -> Any:
                 ]
             )
         name = fingerprint(policy, _model_settings(config))
-        cache = HiddenCache(folder / "reference" / name, rank=rank)
+        cache = HiddenCache(folder / "reference" / name)
     return Passes(shared, cache)
 
 

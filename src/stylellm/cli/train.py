@@ -175,7 +175,7 @@ def build_trainer(
             target_kl=o.target_kl,
         ),
         measure=measure,
-        passes=passes_of(config, policy, arguments.process_index),
+        passes=passes_of(config, policy),
         best=BestRule(
             metric=arguments.metric_for_best_model or "author_nll",
             greater_is_better=bool(arguments.greater_is_better),

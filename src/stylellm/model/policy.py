@@ -16,7 +16,13 @@ import torch
 from stylellm.errors import ModelError
 from stylellm.model.head import check_head_adapter, check_logits, head_terms, output_weight
 from stylellm.model.load import first_line, load_base, load_tokenizer
-from stylellm.model.targets import check_start, check_tokens, unmatched_targets, within_layers
+from stylellm.model.targets import (
+    check_start,
+    check_tokens,
+    unmatched_targets,
+    within_layers,
+    without_dropout,
+)
 
 __all__ = [
     "add_lora", "backbone_of", "head_terms", "load_policy", "output_weight", "policy_hidden",
@@ -40,7 +46,8 @@ def add_lora(
 ) -> Any:
     """Wraps ``model`` with a fresh adapter; only the adapter's weights require gradients.
 
-    The adapter starts as zero (B = 0), so that policy and reference are equal before the first step.
+    The adapter starts as zero (B = 0), so that policy and reference are equal before the first step;
+    the base's own dropout is set to 0, as it would make them differ by chance.
 
     Args:
         model: the base, bare.
@@ -63,6 +70,7 @@ def add_lora(
     check_start(init_lora_weights)
     check_tokens(model, trained_tokens)
     check_logits(model, base_name)
+    without_dropout(model)
     targets = target_modules if isinstance(target_modules, str) else list(target_modules)
     if layers is not None:
         targets = within_layers(model, targets, layers)

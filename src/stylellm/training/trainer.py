@@ -89,6 +89,18 @@ def _use_one_device(args: TrainingArguments) -> None:
         args._n_gpu = 1
 
 
+def _check_format(model: Any, args: TrainingArguments) -> None:
+    """Refuses a float16 base without a scaled loss: most of its gradients would be rounded to 0."""
+    formats = {weight.dtype for weight in model.parameters() if not weight.requires_grad}
+    if torch.float16 in formats and not args.fp16:
+        raise TrainingError(
+            "the base is in float16, and training.fp16 is false, so that the loss would not be scaled "
+            "and its small gradients would be lost",
+            "training.fp16: true with float16",
+            "Set training.fp16: true (on a GPU), or model.dtype: float32 or bfloat16.",
+        )
+
+
 class StyleTrainer(Trainer):
     """Trainer with reconstruction + beta * KL(policy || reference).
 
@@ -98,6 +110,9 @@ class StyleTrainer(Trainer):
         passes: how the hidden states are computed; plainly unless given.
         best: which evaluation is the best one, and when to stop.
         Everything else as for ``transformers.Trainer``; ``model`` must be a peft model.
+
+    Raises:
+        TrainingError: a float16 base without ``args.fp16``.
     """
 
     def __init__(
@@ -111,6 +126,7 @@ class StyleTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         _use_one_device(args)
+        _check_format(kwargs["model"], args)
         super().__init__(args=args, **kwargs)
         self.objective: Objective = objective
         self.measure = measure
