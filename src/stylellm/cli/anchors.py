@@ -1,4 +1,5 @@
-"""What the training needs besides policy and windows: general text, passes, adapted layers."""
+"""What the training needs besides policy and windows: general text, attention, passes, adapted
+layers."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ def _model_settings(config: Any) -> dict[str, Any]:
     m, t = config.model, config.training
     return {
         "dtype": m.dtype,
-        "attn_implementation": m.attn_implementation,
+        "attn_implementation": attention_of(config),
         "load_in_4bit": m.load_in_4bit,
         "load_in_8bit": m.load_in_8bit,
         "bf16": t.bf16,
@@ -38,6 +39,17 @@ def _model_settings(config: Any) -> dict[str, Any]:
         "use_liger_kernel": t.use_liger_kernel,
         "transformers": transformers.__version__,
     }
+
+
+def attention_of(config: Any) -> str:
+    """The attention that the training takes."""
+    from stylellm.model.attention import chosen_attention
+
+    m, t = config.model, config.training
+    return chosen_attention(
+        m.attn_implementation,
+        sixteen_bits=not t.use_cpu and (t.bf16 or t.fp16 or m.dtype != "float32"),
+    )
 
 
 def num_samples(config: Any, num_author: int, world: int = 1) -> int:

@@ -138,6 +138,8 @@ def build_trainer(
     from stylellm.cli.build import has_split, measure_callable, sample_callable
     from stylellm.errors import ConfigError
     from stylellm.masking.collate import collator
+    from stylellm.model.attention import joins_rows
+    from stylellm.model.policy import backbone_of
     from stylellm.training.best import BestRule
     from stylellm.training.callbacks import ConsoleCallback, JsonlCallback, SampleCallback
     from stylellm.training.trainer import Objective, StyleTrainer
@@ -164,7 +166,7 @@ def build_trainer(
         # Flash attention takes documents one after another, told apart by their positions.
         data_collator=collator(
             tokenizer.pad_token_id,
-            padding_free=config.model.attn_implementation == "flash_attention_2",
+            padding_free=joins_rows(backbone_of(policy)),
         ),
         processing_class=tokenizer,
         objective=Objective(

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from stylellm.errors import ModelError
+from stylellm.model.attention import document_arguments
 from stylellm.model.head import check_head_adapter, check_logits, head_terms, output_weight
 from stylellm.model.load import first_line, load_base, load_tokenizer
 from stylellm.model.targets import (
@@ -234,6 +235,7 @@ def policy_hidden(
     if model is policy:
         return run_backbone(backbone_of(policy), input_ids, attention_mask, position_ids)
     inputs = {"attention_mask": attention_mask, "position_ids": position_ids}
+    inputs |= document_arguments(backbone_of(policy), position_ids)
     caught: list[torch.Tensor] = []
     hook = backbone_of(policy).register_forward_hook(
         lambda _module, _args, output: caught.append(output.last_hidden_state)
@@ -264,4 +266,5 @@ def run_backbone(
         attention_mask=attention_mask,
         position_ids=position_ids,
         use_cache=False,
+        **document_arguments(backbone, position_ids),
     ).last_hidden_state

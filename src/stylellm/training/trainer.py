@@ -22,6 +22,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from stylellm.errors import TrainingError
+from stylellm.masking.collate import without_items
 from stylellm.model.passes import Passes, check_isolation
 from stylellm.model.policy import head_terms, output_weight
 from stylellm.objective.chunked import style_alignment_loss
@@ -155,6 +156,8 @@ class StyleTrainer(Trainer):
     ) -> tuple[list, torch.Tensor]:
         """Takes the micro-batches of one step and counts |L|, |K|, |G| over them and all ranks."""
         batches = self._fetch(epoch_iterator, num_batches)
+        if self.args.world_size > 1 and batches:
+            batches[-1] = self._without_fillers(batches[-1])
         counts = torch.zeros(PARTS, device=device)
         for batch in batches:
             counts += count_positions(batch).to(device)
@@ -164,6 +167,15 @@ class StyleTrainer(Trainer):
         self._tally.kl_beta = self.kl_beta
         self._step_counts, self._step_kl = counts, 0.0
         return batches, counts
+
+    def _without_fillers(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """At the end of an epoch processes are given windows once more, so that all have as many;
+        those are not counted. accelerate deals them out rank by rank, the fillers last."""
+        state = self.accelerator.gradient_state
+        if not state.end_of_dataloader or state.remainder <= 0:
+            return batch
+        mine = state.remainder - self.args.process_index * self.args.train_batch_size
+        return without_items(batch, max(mine, 0))
 
     def kl_of_step(self) -> float | None:
         """Mean KL per position of author text over the step just made; None where it had none."""
