@@ -35,6 +35,8 @@ DOCS = (
     "docs/install.zh-CN.md",
     "docs/evaluation.md",
     "docs/method.md",
+    "docs/performance.md",
+    "docs/performance.zh-CN.md",
     "docs/sketch.md",
     "docs/sketch.zh-CN.md",
     "docs/troubleshooting.md",

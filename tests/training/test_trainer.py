@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 from stylellm.errors import TrainingError
 from stylellm.model.load import load_base
 from stylellm.model.passes import Passes
-from stylellm.model.policy import add_lora
+from stylellm.model.policy import add_lora, load_policy
 from stylellm.training.trainer import Objective, StyleTrainer
 from tiny_models import save_tiny_model, save_tiny_tokenizer
 
@@ -242,6 +242,49 @@ def test_the_loss_outside_a_step_is_an_error(make_policy, make_dataset, make_tra
     trainer = make_trainer(make_policy(), make_dataset())
     with pytest.raises(TrainingError, match="outside a training step"):
         trainer.compute_loss(trainer.model, {})
+
+
+class Averaging(torch.optim.SGD):
+    """As a schedule-free optimizer: what is trained is 1 above what is to be used."""
+
+    above = False
+
+    def _move(self, above):
+        if above != self.above:
+            with torch.no_grad():
+                for weight in self.param_groups[0]["params"]:
+                    weight += 1.0 if above else -1.0
+        self.above = above
+
+    def train(self):
+        self._move(True)
+
+    def eval(self):
+        self._move(False)
+
+
+def test_schedule_free_optimizers_are_measured_and_saved_with_their_averaged_weights(
+    make_policy, make_dataset, make_trainer, tmp_path
+):
+    policy, sums = make_policy(), []
+    before = sum(w.double().sum() for w in adapter(policy).values()).item()
+
+    def measure(given):
+        sums.append(sum(w.double().sum() for w in adapter(given).values()).item())
+        return {"loss": 1.0}
+
+    trainer = make_trainer(policy, make_dataset(), measure=measure, max_steps=2, learning_rate=0.0,
+                           eval_strategy="steps", eval_steps=1)  # fmt: skip
+    weights = [w for w in policy.parameters() if w.requires_grad]
+    trainer.optimizer = Averaging(weights, lr=0.0)
+    trainer.train()
+    assert sums == pytest.approx([before, before], abs=1e-3)
+    trainer.optimizer.train()
+    trainer.save_model(str(tmp_path))
+    saved, _ = load_policy(tmp_path, trainable=True)
+    assert sum(w.double().sum() for w in adapter(saved).values()).item() == pytest.approx(
+        before, abs=1e-3
+    )
 
 
 # Epochs, devices.

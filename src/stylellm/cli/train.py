@@ -211,6 +211,9 @@ def run_record(config: Any, policy: Any, load_manifest: Any) -> dict[str, Any]:
 def _announce(
     config: Any, policy: Any, dataset: Any, trainer: Any, checkpoint: Path | None
 ) -> None:
+    from stylellm.model.attention import joins_rows
+    from stylellm.model.policy import backbone_of
+
     trainable, total = policy.get_nb_trainable_parameters()
     print(
         f"model:    {config.model.model_name_or_path}, {total:,} parameters, {trainable:,} trained "
@@ -220,6 +223,8 @@ def _announce(
         f"data:     {len(dataset.author):,} author windows + {dataset.num_general:,} general "
         f"per epoch, {config.masking.format} masking, on {trainer.args.device}"
     )
+    if joins_rows(backbone_of(policy)):
+        print("rows:     joined without padding (flash attention)")
     if checkpoint:
         print(f"resuming: {checkpoint}")
 

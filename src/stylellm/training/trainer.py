@@ -289,6 +289,17 @@ class StyleTrainer(Trainer):
             return False
         return super()._determine_best_metric(metrics, trial)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the library's, with the weights that are to be used."""
+        self._averaged_weights()
+        super().save_model(output_dir, _internal_call)
+
+    def _averaged_weights(self) -> None:
+        """Schedule-free optimizers train on other weights than those to be used; the next training
+        step turns them back (Defazio et al. 2024, arXiv:2405.15682)."""
+        if callable(getattr(self.optimizer, "eval", None)):
+            self.optimizer.eval()
+
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
@@ -298,6 +309,7 @@ class StyleTrainer(Trainer):
         policy = self.accelerator.unwrap_model(self.model)
         was_training = policy.training
         policy.eval()
+        self._averaged_weights()
         began = time.perf_counter()
         metrics = {f"{metric_key_prefix}_{k}": v for k, v in self.measure(policy).items()}
         policy.train(was_training)
