@@ -297,8 +297,9 @@ class StyleTrainer(Trainer):
     def _averaged_weights(self) -> None:
         """Schedule-free optimizers train on other weights than those to be used; the next training
         step turns them back (Defazio et al. 2024, arXiv:2405.15682)."""
-        if callable(getattr(self.optimizer, "eval", None)):
-            self.optimizer.eval()
+        to_averages = getattr(self.optimizer, "eval", None)
+        if callable(to_averages):
+            to_averages()
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
