@@ -45,11 +45,10 @@ def attention_of(config: Any) -> str:
     """The attention that the training takes."""
     from stylellm.model.attention import chosen_attention
 
-    m, t = config.model, config.training
-    return chosen_attention(
-        m.attn_implementation,
-        sixteen_bits=not t.use_cpu and (t.bf16 or t.fp16 or m.dtype != "float32"),
-    )
+    m = config.model
+    # Autocast alone is not enough: evaluation computes in the format of the weights.
+    sixteen_bits = m.dtype != "float32" and not config.training.use_cpu
+    return chosen_attention(m.attn_implementation, sixteen_bits=sixteen_bits)
 
 
 def num_samples(config: Any, num_author: int, world: int = 1) -> int:
