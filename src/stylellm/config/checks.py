@@ -118,8 +118,8 @@ def _adapter_problems(config: Any) -> list[Problem]:
     model, lora, training = config.model, config.lora, config.training
     if model.attn_implementation == "flash_attention_2" and model.dtype == "float32":
         text = "found flash_attention_2, which computes in 16 bits, and model.dtype is float32"
-        names = ("model.attn_implementation", "model.dtype")
-        problems.append(Problem(names[0], f"{text}; expected sdpa, or model.dtype: auto", names))
+        flash = ("model.attn_implementation", "model.dtype")
+        problems.append(Problem(flash[0], f"{text}; expected sdpa, or model.dtype: auto", flash))
     if model.load_in_4bit and model.load_in_8bit:
         both = ("model.load_in_8bit", "model.load_in_4bit")
         problems.append(Problem(both[0], "found true, and load_in_4bit is true as well", both))
