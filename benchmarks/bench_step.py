@@ -10,11 +10,14 @@ Rows (all on the same random weights of a Qwen2.5 shape, LoRA on all linear laye
     checkpointed ours, with gradient checkpointing
 
 A step is forward and backward; the optimizer is the same for all and left out. The rows take turns
-in one process; peak memory (weights included) is that of a fresh process for each row (Linux only).
-Only the ratios mean anything on another machine.
+in one process; peak memory (weights included) is that of a fresh process for each row (on a CPU
+Linux only). Times are of the processor for one thread, of the clock otherwise. Only the ratios of
+medians mean anything on another machine. Each round is printed, so that a run which is cut off has
+said what it found.
 
     python benchmarks/bench_step.py --layers 6 --batch 2 --length 256
     python benchmarks/bench_step.py --layers 24 --batch 4 --length 512 --rows naive ours ce top_half
+    python benchmarks/bench_step.py --device cuda --layers 24 --batch 4 --length 512 --pairs 20
     python benchmarks/bench_step.py --shape tiny --layers 4 --batch 2 --length 32 --pairs 2
 """
 
@@ -63,6 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", default=["naive", "ours", "ce"], choices=ROWS)
     parser.add_argument("--pairs", type=int, default=5, help="measured steps of each row")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--no_memory", action="store_true", help="time only")
     parser.add_argument("--memory_of", choices=ROWS, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -90,7 +94,7 @@ def make_model(args: argparse.Namespace) -> Any:
     torch.set_default_dtype(getattr(torch, args.dtype))
     torch.manual_seed(0)
     try:
-        return Qwen2ForCausalLM(config)
+        return Qwen2ForCausalLM(config).to(args.device)
     finally:
         torch.set_default_dtype(before)
 
@@ -106,6 +110,7 @@ def make_policy(args: argparse.Namespace, rows: list[str]) -> Any:
             **LORA, target_modules=LINEARS, layers_to_transform=layers, task_type="CAUSAL_LM"
         )
 
+    torch.manual_seed(2)
     policy = get_peft_model(make_model(args), config(0), adapter_name="all")
     for row, share in (("top_half", 2), ("top_quarter", 4)):
         if row in rows:
@@ -113,7 +118,7 @@ def make_policy(args: argparse.Namespace, rows: list[str]) -> Any:
     for name, weight in policy.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.02)
-    return policy.train()
+    return policy.to(args.device).train()
 
 
 def make_batch(args: argparse.Namespace) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def make_batch(args: argparse.Namespace) -> dict[str, Any]:
             "kl_mask": [*kl[:-1], False], "general_mask": [False] * args.length,
             "repeats": [True],
         })  # fmt: skip
-    return collate(items, pad_id=0)
+    return {key: value.to(args.device) for key, value in collate(items, pad_id=0).items()}
 
 
 # The rows.
@@ -152,29 +157,34 @@ def naive_step(policy: Any, reference: Any, batch: dict[str, Any]) -> Any:
     return loss.detach()
 
 
-def trainer_arguments(folder: str) -> dict[str, Any]:
+def trainer_arguments(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     from transformers import TrainingArguments
 
-    return {"args": TrainingArguments(folder, use_cpu=True, report_to=[], disable_tqdm=True,
+    return {"args": TrainingArguments(folder, use_cpu=args.device == "cpu", report_to=[], disable_tqdm=True,
                                       remove_unused_columns=False, max_steps=1)}  # fmt: skip
 
 
-def ours(policy: Any, batch: dict[str, Any], passes: Any, folder: str) -> Callable[[], Any]:
+def ours(
+    args: argparse.Namespace, policy: Any, batch: dict[str, Any], passes: Any, folder: str
+) -> Callable[[], Any]:
     from stylellm.training.tally import count_positions
     from stylellm.training.trainer import Objective, StyleTrainer
 
     trainer = StyleTrainer(
-        model=policy, objective=Objective(kl_beta=0.1), passes=passes, **trainer_arguments(folder)
-    )
+        model=policy, objective=Objective(kl_beta=0.1), passes=passes,
+        **trainer_arguments(args, folder),
+    )  # fmt: skip
     counts = count_positions(batch)
     return lambda: trainer.training_step(policy, batch, counts)
 
 
-def cross_entropy(policy: Any, batch: dict[str, Any], folder: str) -> Callable[[], Any]:
+def cross_entropy(
+    args: argparse.Namespace, policy: Any, batch: dict[str, Any], folder: str
+) -> Callable[[], Any]:
     import torch
     from transformers import Trainer
 
-    trainer = Trainer(model=policy, **trainer_arguments(folder))
+    trainer = Trainer(model=policy, **trainer_arguments(args, folder))
     inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
     inputs["labels"] = inputs["input_ids"]
     count = torch.tensor(batch["labels"].numel() - len(batch["labels"]))
@@ -193,11 +203,11 @@ def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> C
         reference = make_model(args).requires_grad_(False).eval()
         run = lambda: naive_step(policy, reference, batch)  # noqa: E731
     elif row == "ce":
-        run = cross_entropy(policy, batch, folder)
+        run = cross_entropy(args, policy, batch, folder)
     else:
         cache = HiddenCache(Path(folder) / "cache") if row == "cached" else None
         shared = shared_layers_of(policy) if adapter != "all" else 0
-        run = ours(policy, batch, Passes(shared, cache), folder)
+        run = ours(args, policy, batch, Passes(shared, cache), folder)
 
     def step() -> Any:
         policy.set_adapter(adapter)
@@ -220,17 +230,21 @@ def times(args: argparse.Namespace) -> dict[str, list[float]]:
     import torch
 
     torch.set_num_threads(args.threads)
+    on_cpu = args.device == "cpu"
+    clock = time.process_time if args.threads == 1 and on_cpu else time.perf_counter
     seconds: dict[str, list[float]] = {row: [] for row in args.rows}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         policy = make_policy(args, args.rows)
         steps = {row: make_step(args, row, policy, folder) for row in args.rows}
         losses = {row: step() for row, step in steps.items()}
-        print("loss: " + ", ".join(f"{row} {loss:.4f}" for row, loss in losses.items()))
+        print("loss: " + ", ".join(f"{row} {loss:.4f}" for row, loss in losses.items()), flush=True)
         for pair in range(args.pairs):
             for row in args.rows if pair % 2 == 0 else args.rows[::-1]:
-                start = time.perf_counter()
-                steps[row]()
-                seconds[row].append(time.perf_counter() - start)
+                start = clock()
+                steps[row]()  # its loss is read, so the device has finished
+                seconds[row].append(clock() - start)
+            shown = ", ".join(f"{row} {values[-1]:.3f}" for row, values in seconds.items())
+            print(f"  round {pair + 1}: {shown}", flush=True)
     return seconds
 
 
@@ -245,19 +259,21 @@ def measured_apart(row: str) -> float | None:
 
 
 def peak_memory(args: argparse.Namespace) -> float | None:
-    if not Path("/proc/self/status").exists():
+    if args.device == "cpu" and not Path("/proc/self/status").exists():
         return None
     import torch
 
     import stylellm.training.trainer  # noqa: F401
 
     torch.set_num_threads(args.threads)
-    before = high_water_mark()
+    before = 0.0 if args.device == "cuda" else high_water_mark()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         policy = make_policy(args, [args.memory_of])
         step = make_step(args, args.memory_of, policy, folder)
         for _ in range(2):
             step()
+        if args.device == "cuda":
+            return torch.cuda.max_memory_allocated() / 2**20
         return high_water_mark() - before
 
 
@@ -274,6 +290,7 @@ def report(
 ) -> None:
     print(
         f"{args.shape} shape, {args.layers} layers, {args.batch}x{args.length}, {args.dtype}, "
+        f"{args.device}, "
         f"KL at {args.kl:g} of the positions, {args.threads} thread(s), {args.pairs} steps a row"
     )
     medians = {row: statistics.median(values) for row, values in seconds.items()}

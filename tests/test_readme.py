@@ -35,11 +35,14 @@ DOCS = (
     "docs/install.zh-CN.md",
     "docs/evaluation.md",
     "docs/method.md",
+    "docs/performance.md",
+    "docs/performance.zh-CN.md",
     "docs/sketch.md",
     "docs/sketch.zh-CN.md",
     "docs/troubleshooting.md",
     "docs/troubleshooting.zh-CN.md",
 )
+BENCHMARKS = ("bench_step", "bench_objective", "memory_fit")  # those that the pages name
 NOTICE = "仅供学习研究使用，武侠小说版权归原作者所有"
 _BLOCK = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -232,6 +235,7 @@ def test_only_commands_that_exist_are_named(name: str) -> None:
 def test_only_options_that_exist_are_named(name: str) -> None:
     known = "".join(parser_of(command).format_help() for command in COMMANDS)
     known += read("scripts/setup_data.py") + read("scripts/inference.py")
+    known += "".join(read(f"benchmarks/{file}.py") for file in BENCHMARKS)
     for text in code(name):
         if "pip install" in text or text == "--index-url":
             continue

@@ -167,3 +167,19 @@ def test_adapted_layers_are_the_upper_ones(make_policy: Any) -> None:
     for share, layers in (("all", None), ("top_half", [1]), ("top_quarter", [1])):
         config = parse_config({"lora": {"lora_layers": share}})
         assert anchors.adapted_layers(config, base) == layers
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "flash_attention_2"),
+        ({"model": {"dtype": "float32"}, "training": {"bf16": True}}, "sdpa"),
+        ({"training": {"use_cpu": True}}, "sdpa"),
+        ({"model": {"attn_implementation": "eager"}}, "eager"),
+    ],
+)
+def test_automatic_attention_is_flash_for_16_bit_weights_alone(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], expected: str
+) -> None:
+    monkeypatch.setattr("stylellm.model.attention.flash_runs_here", lambda: True)
+    assert anchors.attention_of(parse_config(values)) == expected

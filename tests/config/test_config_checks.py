@@ -112,7 +112,7 @@ def test_four_bits_need_cuda_and_bitsandbytes(machine):
 
 def test_flash_attention_needs_its_package(machine):
     (problem,) = hardware(model={"attn_implementation": "flash_attention_2"})
-    assert "use sdpa" in problem
+    assert "use auto or sdpa" in problem
     machine(packages=["flash_attn"])
     assert hardware(model={"attn_implementation": "flash_attention_2"}) == []
 
@@ -137,6 +137,10 @@ def test_defaults_suit_every_machine(machine):
     [
         ({"objective": {"target_kl": 0.1, "kl_beta": 0.01}}, "objective.kl_beta: found 0.01; with"),
         ({"objective": {"target_kl": 0.1, "kl_beta": 0}}, "objective.kl_beta: found 0; with"),
+        (
+            {"model": {"attn_implementation": "flash_attention_2", "dtype": "float32"}},
+            "model.attn_implementation: found flash_attention_2, which computes in 16 bits",
+        ),
         (
             {"model": {"load_in_4bit": True, "load_in_8bit": True}},
             "model.load_in_8bit: found true, and",

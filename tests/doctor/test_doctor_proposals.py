@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from stylellm.config import load_config, parse_config
 from stylellm.doctor import memory
 from stylellm.doctor.check import check_fit, setup_of
-from stylellm.doctor.memory import BLOCK, CHUNK_BYTES, GB, MIN_CHUNK, predict
+from stylellm.doctor.memory import (
+    BLOCK,
+    CHUNK_BYTES_CUDA,
+    CHUNK_ELEMENTS_CPU,
+    GB,
+    MIN_CHUNK,
+    predict,
+)
 from stylellm.doctor.proposals import overrides, propose, savings, yaml_lines
 from stylellm.doctor.setup import Setup
 from stylellm.doctor.shapes import QWEN25
@@ -27,7 +34,8 @@ SEVEN, ASKED = QWEN25["7B"], Setup(batch=8, accumulation=4, lora_r=16)
 def test_chunks_are_those_of_the_loss() -> None:
     from stylellm.objective import chunking, compiled
 
-    assert {"cpu": chunking.CHUNK_BYTES, "cuda": chunking.MAX_CHUNK_BYTES} == CHUNK_BYTES
+    assert chunking.CHUNK_ELEMENTS_CPU == CHUNK_ELEMENTS_CPU
+    assert chunking.MAX_CHUNK_BYTES == CHUNK_BYTES_CUDA
     assert chunking.MIN_CHUNK == MIN_CHUNK
     assert {"cpu": chunking.BLOCK_ELEMENTS_CPU, "cuda": chunking.BLOCK_ELEMENTS} == BLOCK
     assert chunking.BLOCK_ELEMENTS_COMPILED == memory.COMPILED_BLOCK

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from stylellm.masking.collate import StyleDataset, collate, collator, encoder
+from stylellm.masking.collate import StyleDataset, collate, collator, encoder, without_items
 from stylellm.masking.formats import IGNORE, Sentinels, build_example
 from stylellm.masking.plan import MaskSettings
 
@@ -190,3 +190,18 @@ def test_spawned_workers_give_the_same_items_and_follow_the_epoch(make_dataset, 
         seen.append(batches_of(workers))
         assert seen[-1] == batches_of(alone)
     assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("padding_free", [False, True])
+def test_items_that_fill_up_a_batch_are_not_counted(make_dataset, tiny_tokenizer, padding_free):
+    items = all_items(make_dataset(general_ratio=0.2))[-5:]
+    options = {"pad_id": tiny_tokenizer.pad_token_id, "padding_free": padding_free}
+    whole, cut = collate(items, **options), without_items(collate(items, **options), 3)
+    alone = collate(items[:3], **options)
+    for key in ("labels", "label_weight", "kl_mask", "general_mask"):
+        unscored = IGNORE if key == "labels" else 0
+        assert sum((cut[key] != unscored).sum(1)) == sum((alone[key] != unscored).sum(1))
+        assert (cut[key] == whole[key]).logical_or(cut[key] == unscored).all()
+    assert torch.equal(cut["input_ids"], whole["input_ids"])
+    for key, value in without_items(whole, 5).items():
+        assert torch.equal(value, whole[key])

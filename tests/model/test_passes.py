@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from model_rows import A, B, C, assert_same_step, item, step
 
 from stylellm.errors import ModelError
 from stylellm.masking.collate import collate
@@ -35,45 +36,6 @@ def make_deep(deep_model_dir):
         return policy.double() if double else policy
 
     return make
-
-
-def item(*documents, repeats=None):
-    ids = [i for document in documents for i in document]
-    return {
-        "input_ids": ids,
-        "labels": [*ids[1:], -100],
-        "label_weight": [1.0] * len(ids),
-        "kl_mask": [True] * (len(ids) - 1) + [False],
-        "general_mask": [False] * len(ids),
-        "lengths": [len(document) for document in documents],
-        "repeats": repeats or [False] * len(documents),
-    }
-
-
-A, B, C = list(range(10, 22)), list(range(40, 47)), list(range(80, 101))
-
-
-def gradients_of(policy):
-    return {n: w.grad.clone() for n, w in policy.named_parameters() if w.grad is not None}
-
-
-def step(policy, items, passes=None, **options):
-    """Sum of a fixed function of both models' states over real positions, and its gradients."""
-    policy.zero_grad()
-    batch = collate(items, pad_id=0, **options)
-    hidden, reference = (passes or Passes())(policy, policy, batch, with_reference=True)
-    real = batch["attention_mask"].bool()
-    loss = (hidden[real].cos() * (1 + reference[real])).sum()
-    loss.backward()
-    return loss.detach(), gradients_of(policy)
-
-
-def assert_same_step(found, wanted):
-    torch.testing.assert_close(found[0], wanted[0], rtol=1e-10, atol=1e-10)
-    assert found[1].keys() == wanted[1].keys() and wanted[1]
-    for name, gradient in wanted[1].items():
-        assert gradient.abs().max() > 1e-8
-        torch.testing.assert_close(found[1][name], gradient, rtol=1e-8, atol=1e-10)
 
 
 # Documents in one row.
@@ -178,7 +140,7 @@ def test_states_from_the_cache_give_the_same_gradients(make_deep, tmp_path, padd
     all_known = [item(C, repeats=[True]), item(A, repeats=[True])]
     assert_same_step(step(policy, all_known, passes), step(policy, all_known))
     cache.close()
-    again = HiddenCache(tmp_path / "c", rank=1)
+    again = HiddenCache(tmp_path / "c")
     assert torch.equal(again.get(torch.tensor(C)), cache_states(policy, C))
     assert again.get(torch.tensor(B)) is None
     again.close()
@@ -224,6 +186,23 @@ def test_a_cache_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path):
     again.close()
     third = HiddenCache(tmp_path)
     assert torch.equal(third.get(torch.tensor(C)), torch.ones(len(C), 8))
+    third.close()
+
+
+def test_two_runs_at_once_do_not_write_into_one_another(tmp_path):
+    states = {number: torch.full((len(A), 8), float(number)) for number in range(6)}
+    tokens = {number: torch.tensor(A) + number for number in states}
+    one, two = HiddenCache(tmp_path), HiddenCache(tmp_path)
+    for number in states:  # in turn, as two sweeps on one machine
+        (one, two)[number % 2].put(tokens[number], states[number])
+    for number in states:
+        assert torch.equal((one, two)[number % 2].get(tokens[number]), states[number])
+    one.close()
+    two.close()
+    third = HiddenCache(tmp_path)
+    for number in states:
+        assert torch.equal(third.get(tokens[number]), states[number])
+    assert third.number == 0  # files that nobody writes any more are gone on with
     third.close()
 
 

@@ -10,10 +10,32 @@ from stylellm.objective import chunking
 GIB, MIB = 2**30, 2**20
 
 
-def test_on_a_cpu_a_chunk_fills_64_mib_and_has_16_rows_at_least():
-    assert chunking.chosen_chunk_size(torch.empty(8192, 1)) == 2048
-    assert chunking.chosen_chunk_size(torch.empty(151936, 1, dtype=torch.bfloat16)) == 220
-    assert chunking.chosen_chunk_size(torch.empty(2_000_000, 1)) == 16
+def test_on_a_cpu_a_chunk_has_as_many_rows_in_every_format_and_16_at_least():
+    assert chunking.chosen_chunk_size(torch.empty(8192, 1)) == 4096
+    for dtype in (torch.bfloat16, torch.float32):
+        assert chunking.chosen_chunk_size(torch.empty(151936, 1, dtype=dtype)) == 220
+    assert chunking.chosen_chunk_size(torch.empty(4_000_000, 1)) == 16
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "lengths"),
+    [(0, 5, []), (3, 5, [3]), (5, 5, [5]), (6, 5, [3, 3]), (512, 220, [171, 171, 170])],
+)
+def test_chunks_are_few_and_of_one_length(rows, size, lengths):
+    parts = chunking.chunks(torch.arange(rows) * 2, size)
+    assert [len(part) for part in parts] == lengths
+    assert torch.equal(torch.cat([*parts, torch.empty(0, dtype=torch.int64)]),
+                       torch.arange(rows) * 2)  # fmt: skip
+
+
+def test_buffers_are_used_again():
+    buffers, head = chunking.Buffers(4), torch.randn(7, 3)
+    x, y = torch.randn(4, 3), torch.randn(2, 3)
+    first = buffers.product("z", x, head)
+    torch.testing.assert_close(first, x @ head.T)
+    second, other = buffers.product("z", y, head), buffers.product("delta", y, head)
+    torch.testing.assert_close(second, y @ head.T)
+    assert second.data_ptr() == first.data_ptr() != other.data_ptr()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,14 @@ import pytest
 import torch
 
 WINDOWS = 8
+CASES = {
+    "plain": {},
+    "upper layer": {"layers": [1]},  # of two
+    # Windows that do not divide among the processes: they get some twice to have as many each.
+    "five windows": {"windows": 5},
+    "six, joined": {"windows": 6, "padding_free": True},
+    "steered": {"target_kl": 1e-3, "targets": ["q_proj", "lm_head"], "tokens": [7, 300]},
+}
 PATIENCE = 300
 """Seconds after which processes that wait for each other are ended."""
 
@@ -62,21 +70,22 @@ def train(rank: int, world: int, batch: int, accumulation: int, model_dir: str, 
             self.steps.append((self.dataset.epoch, grads))
 
     tokenizer = load_tokenizer(model_dir)
-    author = [{"text": STORY[i * 20 : i * 20 + 40], "ends_document": True} for i in range(7)]
+    author = [{"text": STORY[i * 20 : i * 20 + 40], "ends_document": True} for i in range(WINDOWS)]
     general = [{"text": "今天气温三度，请注意保暖。", "ends_document": True}]
-    results = []
-    for shared in (0, 1):  # the adapter on both layers, and on the upper one of the two
+    results = {}
+    for name, case in CASES.items():
         torch.manual_seed(0)
         policy = add_lora(
-            load_base(model_dir), base_name=model_dir, r=4, dropout=0.0,
-            layers=[1] if shared else None,
+            load_base(model_dir), base_name=model_dir, r=4, dropout=0.0, layers=case.get("layers"),
+            target_modules=case.get("targets", "all-linear"), trained_tokens=case.get("tokens", ()),
         )  # fmt: skip
-        for name, weight in policy.named_parameters():
-            if "lora_B" in name:
+        windows = case.get("windows", WINDOWS)
+        for part, weight in policy.named_parameters():
+            if "lora_B" in part:
                 torch.nn.init.normal_(weight, std=0.1)
         dataset = StyleDataset(
-            author, general, tokenizer, Sentinels.from_tokenizer(tokenizer), MaskSettings(),
-            max_length=128, seed=5, general_ratio=1 / WINDOWS,
+            author[: windows - 1], general, tokenizer, Sentinels.from_tokenizer(tokenizer), MaskSettings(),
+            max_length=128, seed=5, general_ratio=1 / windows,
         )  # fmt: skip
         trainer = StyleTrainer(
             model=policy.double(),
@@ -97,15 +106,17 @@ def train(rank: int, world: int, batch: int, accumulation: int, model_dir: str, 
                 ddp_backend="gloo" if world > 1 else None,
             ),
             train_dataset=dataset,
-            data_collator=collator(tokenizer.pad_token_id),
-            objective=Objective(kl_beta=0.5, general_beta=0.25),
-            passes=Passes(shared),
+            data_collator=collator(
+                tokenizer.pad_token_id, padding_free=case.get("padding_free", False)
+            ),
+            objective=Objective(kl_beta=0.5, general_beta=0.25, target_kl=case.get("target_kl")),
+            passes=Passes(1 if "layers" in case else 0),
         )
         keep = Keep(dataset)
         trainer.add_callback(keep)
         trainer.train()
         rows = [row for row in trainer.state.log_history if "reconstruction" in row]
-        results.append({"steps": keep.steps, "rows": rows})
+        results[name] = {"steps": keep.steps, "rows": rows}
     if rank == 0:
         torch.save(results, out)
     faulthandler.cancel_dump_traceback_later()
@@ -145,9 +156,10 @@ def test_a_step_is_the_same_however_it_is_cut(tiny_model_dir, tmp_path):
         results.append(torch.load(out, weights_only=False))
     whole, *others = results
     for other in others:
-        for one, two in zip(whole, other, strict=True):
-            assert_same(one, two)
-    assert len(whole[1]["steps"][0][1]) < len(whole[0]["steps"][0][1])
+        for name in CASES:
+            assert_same(whole[name], other[name])
+    assert len(whole["upper layer"]["steps"][0][1]) < len(whole["plain"]["steps"][0][1])
+    assert [row["kl_beta"] for row in whole["steered"]["rows"]] == [0.5, 0.51]
 
 
 def assert_same(one, two):
@@ -158,6 +170,7 @@ def assert_same(one, two):
             assert gradient.abs().max() > 1e-6
             torch.testing.assert_close(of_two[name], gradient, rtol=1e-6, atol=1e-9)
     for row, of_two in zip(one["rows"], two["rows"], strict=True):
-        keys = ("loss", "reconstruction", "kl", "general_kl", "num_labels", "num_kl", "num_general")
+        keys = ("loss", "reconstruction", "kl", "general_kl", "num_labels", "num_kl", "num_general",
+                "kl_beta")  # fmt: skip
         for key in keys:
             assert of_two[key] == pytest.approx(row[key], rel=1e-5), key

@@ -1,21 +1,18 @@
-"""The trainer: token-exact normalisation, what is logged, and runs that go on exactly."""
+"""The trainer: token-exact normalisation, what is logged, epochs and devices."""
 
 from __future__ import annotations
 
-import json
-import shutil
-
 import pytest
 import torch
-from training_runs import Recorder, adapter, loss_by_hand, sums_by_hand, training_rows
+from training_runs import Epochs, Recorder, adapter, loss_by_hand, sums_by_hand, training_rows
 from transformers import TrainerCallback
 
 from stylellm.errors import TrainingError
-from stylellm.generation.sampler import Sampling, generate
+from stylellm.model.load import load_base
 from stylellm.model.passes import Passes
-from stylellm.training.callbacks import JsonlCallback, SampleCallback
-from stylellm.training.run import last_checkpoint
+from stylellm.model.policy import add_lora, load_policy
 from stylellm.training.trainer import Objective, StyleTrainer
+from tiny_models import save_tiny_model, save_tiny_tokenizer
 
 
 @pytest.mark.parametrize(("batch", "accumulation"), [(8, 1), (4, 2), (2, 4), (3, 3), (1, 8)])
@@ -247,15 +244,50 @@ def test_the_loss_outside_a_step_is_an_error(make_policy, make_dataset, make_tra
         trainer.compute_loss(trainer.model, {})
 
 
+class Averaging(torch.optim.SGD):
+    """As a schedule-free optimizer: what is trained is 1 above what is to be used."""
+
+    above = False
+
+    def _move(self, above):
+        if above != self.above:
+            with torch.no_grad():
+                for weight in self.param_groups[0]["params"]:
+                    weight += 1.0 if above else -1.0
+        self.above = above
+
+    def train(self):
+        self._move(True)
+
+    def eval(self):
+        self._move(False)
+
+
+def test_schedule_free_optimizers_are_measured_and_saved_with_their_averaged_weights(
+    make_policy, make_dataset, make_trainer, tmp_path
+):
+    policy, sums = make_policy(), []
+    before = sum(w.double().sum() for w in adapter(policy).values()).item()
+
+    def measure(given):
+        sums.append(sum(w.double().sum() for w in adapter(given).values()).item())
+        return {"loss": 1.0}
+
+    trainer = make_trainer(policy, make_dataset(), measure=measure, max_steps=2, learning_rate=0.0,
+                           eval_strategy="steps", eval_steps=1)  # fmt: skip
+    weights = [w for w in policy.parameters() if w.requires_grad]
+    trainer.optimizer = Averaging(weights, lr=0.0)
+    trainer.train()
+    assert sums == pytest.approx([before, before], abs=1e-3)
+    trainer.optimizer.train()
+    trainer.save_model(str(tmp_path))
+    saved, _ = load_policy(tmp_path, trainable=True)
+    assert sum(w.double().sum() for w in adapter(saved).values()).item() == pytest.approx(
+        before, abs=1e-3
+    )
+
+
 # Epochs, devices.
-
-
-class Epochs(TrainerCallback):
-    def __init__(self, dataset):
-        self.dataset, self.seen = dataset, []
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.seen.append(self.dataset.epoch)
 
 
 def test_every_epoch_draws_its_own_masks(make_policy, make_dataset, make_trainer):
@@ -287,153 +319,18 @@ def test_several_gpus_without_torchrun_use_one(
     assert training_rows(seen_two)
 
 
-# Interrupted and resumed.
-
-PER_EPOCH = 4  # 13 author and general items in batches of 2, two batches a step: 7 -> 4 steps
-
-
-class Interrupted(Exception):
-    pass
-
-
-class Interrupt(TrainerCallback):
-    """Stops a run at the end of a step, before anything of that step is logged or saved."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            raise Interrupted
-
-
-@pytest.fixture
-def start_run(make_policy, make_dataset, make_trainer, tiny_tokenizer):
-    """A run of three epochs with dropout, evaluation and sample texts, as the command builds it."""
-
-    def start(folder, **options):
-        # Whatever random state a new process has must not matter.
-        torch.manual_seed(torch.seed() % 2**31)
-        policy = make_policy(seed=1, dropout=0.2)
-        dataset = make_dataset(num_author=11, num_general=2)
-
-        def sample(model):
-            drawing = Sampling(max_new_tokens=3)
-            [text] = generate(model, tiny_tokenizer, ["剑光"], drawing, seed=1)
-            return [{"prompt": "剑光", "text": text}]
-
-        def measure(model):
-            return {"loss": float(sum(w.sum() for w in adapter(model).values()))}
-
-        trainer = make_trainer(
-            policy,
-            dataset,
-            measure=measure,
-            folder=folder,
-            **{
-                "max_steps": -1,
-                "num_train_epochs": 3,
-                "per_device_train_batch_size": 2,
-                "gradient_accumulation_steps": 2,
-                "lr_scheduler_type": "cosine",
-                "warmup_steps": 2,
-                "max_grad_norm": 1.0,
-                "eval_strategy": "steps",
-                "eval_steps": 3,
-                "save_strategy": "steps",
-                "save_steps": 1,
-                **options,
-            },
-        )
-        for callback in (JsonlCallback(folder), SampleCallback(folder, sample)):
-            trainer.add_callback(callback)
-        return trainer
-
-    return start
-
-
-@pytest.fixture(scope="module")
-def whole_runs():
-    return {}
-
-
-def log_rows(folder, name="train_log.jsonl"):
-    """The rows of a log without what is measured by the clock."""
-    clock = ("tokens_per_second", "train_runtime", "train_samples_per_second")
-    clock += ("train_steps_per_second", "total_flos", "train_loss")
-    lines = (folder / name).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    return [{k: v for k, v in row.items() if k not in clock} for row in rows]
-
-
-@pytest.mark.parametrize("stop_at", [3, 4, 5, 6, 9, 11])
-def test_an_interrupted_run_resumes_to_the_same_weights(
-    start_run, whole_runs, tmp_path_factory, stop_at
-):
-    if not whole_runs:
-        folder = tmp_path_factory.mktemp("whole")
-        trainer = start_run(folder)
-        trainer.train()
-        assert trainer.state.global_step == 3 * PER_EPOCH
-        whole_runs.update(weights=adapter(trainer.model), folder=folder)
-    folder = tmp_path_factory.mktemp("cut")
-    trainer = start_run(folder)
-    trainer.add_callback(Interrupt(stop_at))
-    with pytest.raises(Interrupted):
-        trainer.train()
-    checkpoint = last_checkpoint(folder)
-    assert checkpoint.name == f"checkpoint-{stop_at - 1}"
-    resumed = start_run(folder)
-    resumed.train(resume_from_checkpoint=str(checkpoint))
-    for name, weight in adapter(resumed.model).items():
-        assert torch.equal(weight, whole_runs["weights"][name]), name
-    for log in ("train_log.jsonl", "samples.jsonl"):
-        assert log_rows(folder, log) == log_rows(whole_runs["folder"], log)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"train_sampling_strategy": "group_by_length"},
-        {"accelerator_config": {"use_seedable_sampler": False}},
-        {"dataloader_num_workers": 2, "dataloader_persistent_workers": True},
-        {"data_seed": 9, "gradient_checkpointing": True},
-    ],
-    ids=lambda options: next(iter(options)),
-)
-def test_every_way_of_reading_the_data_resumes_exactly(start_run, tmp_path, options):
-    whole = start_run(tmp_path / "whole", **options)
-    whole.train()
-    cut = start_run(tmp_path / "cut", **options)
-    cut.add_callback(Interrupt(6))
-    with pytest.raises(Interrupted):
-        cut.train()
-    resumed = start_run(tmp_path / "cut", **options)
-    resumed.train(resume_from_checkpoint=str(last_checkpoint(tmp_path / "cut")))
-    wanted = adapter(whole.model)
-    for name, weight in adapter(resumed.model).items():
-        assert torch.equal(weight, wanted[name]), name
-
-
-def test_a_resumed_epoch_goes_on_with_its_own_masks(start_run, tmp_path):
-    trainer = start_run(tmp_path)
-    trainer.add_callback(Interrupt(7))
-    with pytest.raises(Interrupted):
-        trainer.train()
-    resumed = start_run(tmp_path)
-    epochs = Epochs(resumed.train_dataset)
-    resumed.add_callback(epochs)
-    resumed.train(resume_from_checkpoint=str(last_checkpoint(tmp_path)))
-    assert epochs.seen == [1, 1, 2, 2, 2, 2]  # steps 7 and 8 end the second epoch
-
-
-def test_a_checkpoint_cut_off_while_it_was_written_is_passed_over(start_run, tmp_path):
-    trainer = start_run(tmp_path)
-    trainer.add_callback(Interrupt(5))
-    with pytest.raises(Interrupted):
-        trainer.train()
-    (tmp_path / "checkpoint-4" / "trainer_state.json").unlink()
-    shutil.copytree(tmp_path / "checkpoint-3", tmp_path / "checkpoint-9")
-    (tmp_path / "checkpoint-9" / "trainer_state.json").write_text("{", encoding="utf-8")
-    assert last_checkpoint(tmp_path).name == "checkpoint-3"
+def test_dropout_of_the_base_is_off(tmp_path, make_dataset, make_trainer):
+    """It would differ between the two passes, and the KL would measure the noise."""
+    folder = tmp_path / "with-dropout"
+    save_tiny_tokenizer(folder)
+    save_tiny_model(folder, attention_dropout=0.3)
+    base = load_base(str(folder))
+    assert base.model.layers[0].self_attn.attention_dropout == 0.3
+    base.model.extra = torch.nn.Dropout(0.2)
+    policy = add_lora(base, base_name="x", r=4, dropout=0.1)
+    assert base.model.extra.p == 0.0
+    trainer = make_trainer(policy, make_dataset(), per_device_train_batch_size=8)
+    trainer.train()
+    [row] = training_rows(trainer)
+    assert row["kl"] == 0.0
+    assert {m.p for n, m in policy.named_modules() if "lora_dropout.default" in n} == {0.1}

@@ -20,6 +20,14 @@ class Recorder(TrainerCallback):
         self.gradients.append(gradients_of(model))
 
 
+class Epochs(TrainerCallback):
+    def __init__(self, dataset):
+        self.dataset, self.seen = dataset, []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.seen.append(self.dataset.epoch)
+
+
 def gradients_of(policy):
     return {n: w.grad.clone() for n, w in policy.named_parameters() if w.requires_grad}
 

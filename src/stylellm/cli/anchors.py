@@ -1,4 +1,5 @@
-"""What the training needs besides policy and windows: general text, passes, adapted layers."""
+"""What the training needs besides policy and windows: general text, attention, passes, adapted
+layers."""
 
 from __future__ import annotations
 
@@ -30,13 +31,24 @@ def _model_settings(config: Any) -> dict[str, Any]:
     m, t = config.model, config.training
     return {
         "dtype": m.dtype,
-        "attn_implementation": m.attn_implementation,
+        "attn_implementation": attention_of(config),
         "load_in_4bit": m.load_in_4bit,
         "load_in_8bit": m.load_in_8bit,
         "bf16": t.bf16,
         "fp16": t.fp16,
+        "use_liger_kernel": t.use_liger_kernel,
         "transformers": transformers.__version__,
     }
+
+
+def attention_of(config: Any) -> str:
+    """The attention that the training takes."""
+    from stylellm.model.attention import chosen_attention
+
+    m = config.model
+    # Autocast alone is not enough: evaluation computes in the format of the weights.
+    sixteen_bits = m.dtype != "float32" and not config.training.use_cpu
+    return chosen_attention(m.attn_implementation, sixteen_bits=sixteen_bits)
 
 
 def num_samples(config: Any, num_author: int, world: int = 1) -> int:
@@ -88,7 +100,7 @@ def sampled_general(config: Any, policy: Any, tokenizer: Any, number: int, progr
     return windows
 
 
-def passes_of(config: Any, policy: Any, rank: int = 0) -> Any:
+def passes_of(config: Any, policy: Any) -> Any:
     """How the hidden states of both models are computed (lora.lora_layers, objective.reference).
 
     Raises:
@@ -108,7 +120,7 @@ def passes_of(config: Any, policy: Any, rank: int = 0) -> Any:
                 ]
             )
         name = fingerprint(policy, _model_settings(config))
-        cache = HiddenCache(folder / "reference" / name, rank=rank)
+        cache = HiddenCache(folder / "reference" / name)
     return Passes(shared, cache)
 
 

@@ -179,7 +179,7 @@ def build_policy(config: Any, tokenizer: Any) -> Any:
     """The base with a fresh adapter."""
     import torch
 
-    from stylellm.cli.anchors import adapted_layers, sentinel_ids
+    from stylellm.cli.anchors import adapted_layers, attention_of, sentinel_ids
     from stylellm.model.load import check_max_length, load_base
     from stylellm.model.policy import add_lora
 
@@ -188,7 +188,7 @@ def build_policy(config: Any, tokenizer: Any) -> Any:
         m.model_name_or_path,
         revision=m.revision,
         dtype=m.dtype,
-        attn_implementation=m.attn_implementation,
+        attn_implementation=attention_of(config),
         load_in_4bit=m.load_in_4bit,
         load_in_8bit=m.load_in_8bit,
     )
@@ -218,7 +218,7 @@ def load_run(config: Any, folder: Path, base: str | None = None) -> tuple[Any, A
         base=base,
         revision=m.revision,
         dtype=m.dtype,
-        attn_implementation=m.attn_implementation,
+        attn_implementation="sdpa" if m.attn_implementation == "auto" else m.attn_implementation,
         load_in_4bit=m.load_in_4bit,
         load_in_8bit=m.load_in_8bit,
     )

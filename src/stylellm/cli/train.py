@@ -139,6 +139,8 @@ def build_trainer(
     from stylellm.cli.build import has_split, measure_callable, sample_callable
     from stylellm.errors import ConfigError
     from stylellm.masking.collate import collator
+    from stylellm.model.attention import joins_rows
+    from stylellm.model.policy import backbone_of
     from stylellm.training.best import BestRule
     from stylellm.training.callbacks import ConsoleCallback, JsonlCallback, SampleCallback
     from stylellm.training.trainer import Objective, StyleTrainer
@@ -165,7 +167,7 @@ def build_trainer(
         # Flash attention takes documents one after another, told apart by their positions.
         data_collator=collator(
             tokenizer.pad_token_id,
-            padding_free=config.model.attn_implementation == "flash_attention_2",
+            padding_free=joins_rows(backbone_of(policy)),
         ),
         processing_class=tokenizer,
         objective=Objective(
@@ -176,7 +178,7 @@ def build_trainer(
             target_kl=o.target_kl,
         ),
         measure=measure,
-        passes=passes_of(config, policy, arguments.process_index),
+        passes=passes_of(config, policy),
         best=BestRule(
             metric=arguments.metric_for_best_model or "author_nll",
             greater_is_better=bool(arguments.greater_is_better),
@@ -210,6 +212,9 @@ def run_record(config: Any, policy: Any, load_manifest: Any) -> dict[str, Any]:
 def _announce(
     config: Any, policy: Any, dataset: Any, trainer: Any, checkpoint: Path | None
 ) -> None:
+    from stylellm.model.attention import joins_rows
+    from stylellm.model.policy import backbone_of
+
     trainable, total = policy.get_nb_trainable_parameters()
     print(
         f"model:    {config.model.model_name_or_path}, {total:,} parameters, {trainable:,} trained "
@@ -219,6 +224,8 @@ def _announce(
         f"data:     {len(dataset.author):,} author windows + {dataset.num_general:,} general "
         f"per epoch, {config.masking.format} masking, on {trainer.args.device}"
     )
+    if joins_rows(backbone_of(policy)):
+        print("rows:     joined without padding (flash attention)")
     if checkpoint:
         print(f"resuming: {checkpoint}")
 

@@ -116,6 +116,10 @@ def _anchor_problems(objective: Any) -> list[Problem]:
 def _adapter_problems(config: Any) -> list[Problem]:
     problems: list[Problem] = []
     model, lora, training = config.model, config.lora, config.training
+    if model.attn_implementation == "flash_attention_2" and model.dtype == "float32":
+        text = "found flash_attention_2, which computes in 16 bits, and model.dtype is float32"
+        flash = ("model.attn_implementation", "model.dtype")
+        problems.append(Problem(flash[0], f"{text}; expected sdpa, or model.dtype: auto", flash))
     if model.load_in_4bit and model.load_in_8bit:
         both = ("model.load_in_8bit", "model.load_in_4bit")
         problems.append(Problem(both[0], "found true, and load_in_4bit is true as well", both))
@@ -185,7 +189,7 @@ def hardware_problems(config: Any) -> list[Problem]:
             text = "found true; it needs a package: pip install bitsandbytes"
             problems.append(Problem(f"model.{name}", text, (f"model.{name}",)))
     if model.attn_implementation == "flash_attention_2" and not _installed("flash_attn"):
-        text = "found flash_attention_2; the flash-attn package is not installed; use sdpa"
+        text = "found flash_attention_2; the flash-attn package is not installed; use auto or sdpa"
         involved = ("model.attn_implementation",)
         problems.append(Problem("model.attn_implementation", text, involved))
     return problems

@@ -46,10 +46,12 @@ class ModelSection(Section):
         "Number format of the frozen base weights; auto: float32 on a CPU, bfloat16 or float16 on a GPU.",
         "冻结的基础权重的数值格式；auto：CPU 上 float32，GPU 上 bfloat16 或 float16。",
     )
-    attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = key(
-        "sdpa",
-        "How attention is computed; flash_attention_2 needs a GPU and the flash-attn package.",
-        "注意力的计算方式；flash_attention_2 需要 GPU 和 flash-attn 包。",
+    attn_implementation: Literal["auto", "sdpa", "eager", "flash_attention_2"] = key(
+        "auto",
+        "How attention is computed; auto trains with flash_attention_2, without padding, where the "
+        "flash-attn package and a GPU of 2020 or later are there, else with sdpa (torch's own).",
+        "注意力的计算方式；auto：装有 flash-attn 包且 GPU 为 2020 年以后时，训练用 flash_attention_2"
+        "（无填充），否则用 sdpa（torch 自带）。",
     )
     load_in_4bit: bool = key(
         False,

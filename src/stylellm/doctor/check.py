@@ -113,7 +113,8 @@ def setup_of(config: Any, *, device: str, bf16_card: bool = True) -> Setup:
         load_in_4bit=m.load_in_4bit,
         load_in_8bit=getattr(m, "load_in_8bit", False),
         checkpointing=bool(t.gradient_checkpointing),  # auto: on where it must be
-        attention=m.attn_implementation,
+        # What auto comes to is not known of another machine; sdpa needs the more memory.
+        attention="sdpa" if m.attn_implementation == "auto" else m.attn_implementation,
         optimizer=str(t.other_fields().get("optim", "adamw_torch_fused")),
         kl=o.kl_beta > 0 or (o.general_beta > 0 and o.general_ratio > 0),
         chunk_size=o.chunk_size,

@@ -24,8 +24,8 @@ from stylellm.doctor.shapes import Shape
 GB = 10**9
 MIB = 2**20
 
-# objective.chunking: the most that one [R, V] buffer takes, and the elements of a block.
-CHUNK_BYTES = {"cpu": 64 * MIB, "cuda": 128 * MIB}
+# objective.chunking: the most that one [R, V] buffer holds, and the elements of a block.
+CHUNK_ELEMENTS_CPU, CHUNK_BYTES_CUDA = 2**25, 128 * MIB
 MIN_CHUNK = 16
 BLOCK = {"cpu": 2**18, "cuda": 2**23}
 # objective.compiled: from this vocabulary and this many logits on, a CPU compiles the loss, in blocks
@@ -177,8 +177,8 @@ def _at_loss(shape: Shape, setup: Setup) -> dict[str, float]:
 def _loss_buffers(shape: Shape, setup: Setup, head: int) -> float:
     """Logits and delta of one chunk in the head's format, and the float32 buffers of one block."""
     v = shape.vocabulary
-    rows = setup.chunk_size or max(MIN_CHUNK, CHUNK_BYTES[setup.device] // (head * v))
-    rows = min(rows, setup.tokens)
+    held = CHUNK_ELEMENTS_CPU if setup.device == "cpu" else CHUNK_BYTES_CUDA // head
+    rows = min(setup.chunk_size or max(MIN_CHUNK, held // v), setup.tokens)
     two = 2 if setup.kl else 1
     compiled = v >= COMPILED_VOCABULARY and setup.tokens * v >= COMPILED_LOGITS
     if setup.device == "cpu" and compiled:

@@ -235,7 +235,8 @@ def collate(
     """Pads items on the right to the longest: every tensor is [B, T].
 
     Where an item holds several documents ``position_ids`` say where each begins, and where some
-    document comes unchanged in every epoch ``repeats`` is [D, 3]: its row, start and end.
+    document comes unchanged in every epoch ``repeats`` is [D, 3]: its row, start and end. Of items
+    joined in one row ``items`` [1, T] tells the number of each token's item.
 
     Args:
         items: what ``StyleDataset`` returns; ``lengths`` and ``repeats`` (one entry a document) may
@@ -243,6 +244,7 @@ def collate(
         pad_id: the id that fills ``input_ids``; no position before it sees it.
         padding_free: one row of all documents instead, without padding (for flash attention).
     """
+    numbers = [n for n, item in enumerate(items) for _ in item["input_ids"]]
     if padding_free:
         items = [_in_one_row(items)]
     longest = max(len(item["input_ids"]) for item in items)
@@ -257,10 +259,22 @@ def collate(
     batch["attention_mask"] = (torch.arange(longest)[None] < lengths[:, None]).long()
     if any(len(_lengths_of(item)) > 1 for item in items):
         batch["position_ids"] = torch.stack([_positions(_lengths_of(i), longest) for i in items])
+    if padding_free:
+        batch["items"] = torch.tensor([numbers])
     spans = [span for row, item in enumerate(items) for span in _repeating(row, item)]
     if spans:
         batch["repeats"] = torch.tensor(spans)
     return batch
+
+
+def without_items(batch: dict[str, torch.Tensor], first: int) -> dict[str, torch.Tensor]:
+    """The batch with nothing scored and no KL in its items from number ``first`` on."""
+    unscored = batch.get("items", torch.arange(len(batch["input_ids"]))[:, None]) >= first
+    fills = {key: fill for key, (fill, _) in _PADDING.items()}
+    return {
+        key: value.masked_fill(unscored.to(value.device), fills[key]) if key in fills else value
+        for key, value in batch.items()
+    }
 
 
 def _lengths_of(item: dict[str, Any]) -> Sequence[int]:

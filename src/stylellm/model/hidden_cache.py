@@ -3,7 +3,8 @@
 The reference never changes, so what it made of a sequence of tokens holds for the whole run and for
 later ones. Windows without masks and general text come again in every epoch; masked ones hardly ever.
 A file of H numbers a token is appended to and read through a memory map; its index says which tokens
-lie where. A run that was killed leaves at most a last part that no line of the index names.
+lie where. A run that was killed leaves at most a last part that no line of the index names. Each
+process writes a pair of files of its own, which it holds by a lock, and reads all that it finds.
 
 Shapes: T tokens, H hidden size.
 """
@@ -14,10 +15,12 @@ import hashlib
 import json
 import mmap
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from stylellm.errors import OutputError
@@ -52,25 +55,27 @@ class HiddenCache:
     """Hidden states [T, H] by their tokens, in a folder of one reference.
 
     Args:
-        folder: named after the reference's ``fingerprint``.
-        rank: each process writes files of its own, and reads those that the others had left.
+        folder: named after the reference's ``fingerprint``; other processes may use it at the same
+            time.
 
     Raises:
         OutputError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, *, rank: int = 0) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.rank = rank
         self._places: dict[str, tuple[int, int, int, str]] = {}
         self._maps: dict[int, mmap.mmap] = {}
         self.hits = self.misses = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self.number, self._lock = _free_number(folder)
             for index in sorted(folder.glob("index-*.jsonl")):
                 self._read_index(index)
-            self._data: IO[bytes] = self._data_file(rank).open("ab")
-            self._index: IO[str] = (folder / f"index-{rank}.jsonl").open("a", encoding="utf-8")
+            self._data: IO[bytes] = self._data_file(self.number).open("ab")
+            self._index: IO[str] = (folder / f"index-{self.number}.jsonl").open(
+                "a", encoding="utf-8"
+            )
             self._index.write("\n")  # ends a line that a killed run may have left unfinished
         except OSError as error:
             raise self._failure(error) from error
@@ -82,8 +87,8 @@ class HiddenCache:
             self.misses += 1
             return None
         self.hits += 1
-        rank, start, size, dtype = place
-        raw = torch.frombuffer(bytearray(self._map(rank, start + size)[start : start + size]),
+        number, start, size, dtype = place
+        raw = torch.frombuffer(bytearray(self._map(number, start + size)[start : start + size]),
                                dtype=torch.uint8)  # fmt: skip
         return raw.view(getattr(torch, dtype)).reshape(len(tokens), -1)
 
@@ -105,7 +110,7 @@ class HiddenCache:
             self._index.flush()
         except OSError as error:
             raise self._failure(error) from error
-        self._places[name] = (self.rank, start, len(data), dtype)
+        self._places[name] = (self.number, start, len(data), dtype)
 
     def close(self) -> None:
         """Lets the files go; Windows cannot remove them before."""
@@ -114,13 +119,14 @@ class HiddenCache:
         self._maps.clear()
         self._data.close()
         self._index.close()
+        self._lock.release()
 
-    def _data_file(self, rank: int) -> Path:
-        return self.folder / f"hidden-{rank}.bin"
+    def _data_file(self, number: int) -> Path:
+        return self.folder / f"hidden-{number}.bin"
 
     def _read_index(self, index: Path) -> None:
-        rank = int(index.stem.partition("-")[2])
-        data = self._data_file(rank)
+        number = int(index.stem.partition("-")[2])
+        data = self._data_file(number)
         length = data.stat().st_size if data.is_file() else 0
         for line in index.read_text(encoding="utf-8").splitlines():
             try:
@@ -128,16 +134,16 @@ class HiddenCache:
             except ValueError:  # cut off
                 continue
             if start + size <= length:
-                self._places[name] = (rank, start, size, dtype)
+                self._places[name] = (number, start, size, dtype)
 
-    def _map(self, rank: int, end: int) -> mmap.mmap:
-        held = self._maps.get(rank)
+    def _map(self, number: int, end: int) -> mmap.mmap:
+        held = self._maps.get(number)
         if held is None or len(held) < end:  # the file has grown since
-            with self._data_file(rank).open("rb") as file:
-                self._maps[rank] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            with self._data_file(number).open("rb") as file:
+                self._maps[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             if held is not None:
                 held.close()
-        return self._maps[rank]
+        return self._maps[number]
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(
@@ -145,6 +151,18 @@ class HiddenCache:
             "a writable folder with room for 2 to 4 bytes x hidden size a token",
             "Set objective.reference: adapter_off, or data.cache_dir to another disk.",
         )
+
+
+def _free_number(folder: Path) -> tuple[int, FileLock]:
+    """The first pair of files that no living process writes, and the lock on it."""
+    for number in count():
+        lock = FileLock(folder / f"hidden-{number}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        return number, lock
+    raise AssertionError  # count() does not end
 
 
 def _name(tokens: Tensor) -> str:

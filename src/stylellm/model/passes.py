@@ -212,5 +212,5 @@ def check_isolation(policy: Any) -> None:
         raise ModelError(
             f"{type(backbone).__name__} lets the documents of a packed window see each other",
             "a model whose attention follows position_ids (Qwen2 with sdpa or eager does)",
-            "Set data.pack: false and prepare again.",
+            "Set model.attn_implementation: sdpa, or data.pack: false and prepare again.",
         )

@@ -14,9 +14,16 @@ from typing import Any
 import torch
 
 from stylellm.errors import ModelError
+from stylellm.model.attention import document_arguments
 from stylellm.model.head import check_head_adapter, check_logits, head_terms, output_weight
 from stylellm.model.load import first_line, load_base, load_tokenizer
-from stylellm.model.targets import check_start, check_tokens, unmatched_targets, within_layers
+from stylellm.model.targets import (
+    check_start,
+    check_tokens,
+    unmatched_targets,
+    within_layers,
+    without_dropout,
+)
 
 __all__ = [
     "add_lora", "backbone_of", "head_terms", "load_policy", "output_weight", "policy_hidden",
@@ -40,7 +47,8 @@ def add_lora(
 ) -> Any:
     """Wraps ``model`` with a fresh adapter; only the adapter's weights require gradients.
 
-    The adapter starts as zero (B = 0), so that policy and reference are equal before the first step.
+    The adapter starts as zero (B = 0), so that policy and reference are equal before the first step;
+    the base's own dropout is set to 0, as it would make them differ by chance.
 
     Args:
         model: the base, bare.
@@ -63,6 +71,7 @@ def add_lora(
     check_start(init_lora_weights)
     check_tokens(model, trained_tokens)
     check_logits(model, base_name)
+    without_dropout(model)
     targets = target_modules if isinstance(target_modules, str) else list(target_modules)
     if layers is not None:
         targets = within_layers(model, targets, layers)
@@ -226,6 +235,7 @@ def policy_hidden(
     if model is policy:
         return run_backbone(backbone_of(policy), input_ids, attention_mask, position_ids)
     inputs = {"attention_mask": attention_mask, "position_ids": position_ids}
+    inputs |= document_arguments(backbone_of(policy), position_ids)
     caught: list[torch.Tensor] = []
     hook = backbone_of(policy).register_forward_hook(
         lambda _module, _args, output: caught.append(output.last_hidden_state)
@@ -256,4 +266,5 @@ def run_backbone(
         attention_mask=attention_mask,
         position_ids=position_ids,
         use_cache=False,
+        **document_arguments(backbone, position_ids),
     ).last_hidden_state

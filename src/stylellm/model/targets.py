@@ -24,6 +24,16 @@ def check_start(init_lora_weights: Any) -> None:
         )
 
 
+def without_dropout(model: Any) -> None:
+    """Sets the base's own dropout to 0: drawn anew in each pass, it would be measured as KL."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "dropout"):  # a number that the layer hands to a function
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
 def check_tokens(model: Any, tokens: Sequence[int]) -> None:
     """Refuses token ids without a row in the embedding, or given twice."""
     rows = model.get_input_embeddings().weight.shape[0]

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from stylellm.errors import StyleLLMError
-from stylellm.objective.chunking import blocks, chosen_chunk_size
+from stylellm.objective.chunking import Buffers, blocks, chosen_chunk_size, chunks
 from stylellm.objective.compiled import compiled_rows, wanted
 from stylellm.objective.elementwise import Terms, loss_rows
 from stylellm.objective.gradients import Gradients
@@ -184,29 +184,30 @@ def _run(
     )
     kl = torch.zeros_like(nll)
     gradients = Gradients(hidden_policy, scan.terms, head.dtype, needed)
+    parts = list(_chunks(scan))
+    buffers = Buffers(max((len(rows) for rows, _ in parts), default=0))
     with torch.autocast(hidden_policy.device.type, enabled=False):
-        for rows, reference in _chunks(scan):
+        for rows, with_kl in parts:
             at = scan.terms.at(rows)
-            logits, delta = _logits(hidden_policy[rows], reference, head, at)
+            reference = scan.hidden_reference if with_kl else None
+            logits, delta = _logits(hidden_policy, reference, head, rows, at, buffers)
             nll[rows], kl[rows], scale = _chunk(
                 logits, delta, _terms(scan.inputs, rows), scan, gradients.any()
             )
             gradients.add(rows, logits, scale, head, at)
-            del logits, delta  # before the next chunk makes its own
     return nll.masked_fill_(scan.inputs.label_weight == 0, 0.0), kl, gradients
 
 
-def _chunks(scan: _Scan) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Indices of the active rows with their reference [R, H]; None for rows without KL.
+def _chunks(scan: _Scan) -> Iterator[tuple[Tensor, bool]]:
+    """Indices of the active rows, and whether they have a KL.
 
     Rows without KL come first and by themselves, so that their chunks skip the delta product.
     """
     has_kl = scan.inputs.kl_weight > 0
     no_kl = (scan.inputs.label_weight > 0) & ~has_kl
-    for members, reference in ((no_kl, None), (has_kl, scan.hidden_reference)):
-        for rows in members.nonzero().squeeze(1).split(scan.chunk_size):
-            if len(rows):  # splitting nothing yields one empty part
-                yield rows, None if reference is None else reference[rows]
+    for members, with_kl in ((no_kl, False), (has_kl, True)):
+        for rows in chunks(members.nonzero().squeeze(1), scan.chunk_size):
+            yield rows, with_kl
 
 
 def _terms(inputs: LossInputs, rows: Tensor) -> Terms:
@@ -218,15 +219,22 @@ def _terms(inputs: LossInputs, rows: Tensor) -> Terms:
 
 
 def _logits(
-    policy: Tensor, reference: Tensor | None, head: Tensor, at: HeadTerms
+    policy: Tensor,
+    reference: Tensor | None,
+    head: Tensor,
+    rows: Tensor,
+    at: HeadTerms,
+    buffers: Buffers,
 ) -> tuple[Tensor, Tensor | None]:
-    """z and delta [R, V] of one chunk [R, H], in the head's dtype."""
-    logits = policy.to(head.dtype) @ head.T
+    """z and delta [R, V] of some rows of the hidden states [N, H], in the head's dtype."""
+    chosen = policy[rows]
+    logits = buffers.product("logits", chosen.to(head.dtype), head)
     if reference is None:
         at.add_to(logits)
         return logits, None
     dtype = accumulation_dtype(head.dtype)  # subtracted before anything is rounded to the head's
-    delta = (policy.to(dtype) - reference.to(dtype)).to(head.dtype) @ head.T
+    difference = (chosen.to(dtype) - reference[rows].to(dtype)).to(head.dtype)
+    delta = buffers.product("delta", difference, head)
     at.add_to(logits, delta)
     return logits, delta
 

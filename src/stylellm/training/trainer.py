@@ -22,6 +22,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from stylellm.errors import TrainingError
+from stylellm.masking.collate import without_items
 from stylellm.model.passes import Passes, check_isolation
 from stylellm.model.policy import head_terms, output_weight
 from stylellm.objective.chunked import style_alignment_loss
@@ -89,6 +90,18 @@ def _use_one_device(args: TrainingArguments) -> None:
         args._n_gpu = 1
 
 
+def _check_format(model: Any, args: TrainingArguments) -> None:
+    """Refuses a float16 base without a scaled loss: most of its gradients would be rounded to 0."""
+    formats = {weight.dtype for weight in model.parameters() if not weight.requires_grad}
+    if torch.float16 in formats and not args.fp16:
+        raise TrainingError(
+            "the base is in float16, and training.fp16 is false, so that the loss would not be scaled "
+            "and its small gradients would be lost",
+            "training.fp16: true with float16",
+            "Set training.fp16: true (on a GPU), or model.dtype: float32 or bfloat16.",
+        )
+
+
 class StyleTrainer(Trainer):
     """Trainer with reconstruction + beta * KL(policy || reference).
 
@@ -98,6 +111,9 @@ class StyleTrainer(Trainer):
         passes: how the hidden states are computed; plainly unless given.
         best: which evaluation is the best one, and when to stop.
         Everything else as for ``transformers.Trainer``; ``model`` must be a peft model.
+
+    Raises:
+        TrainingError: a float16 base without ``args.fp16``.
     """
 
     def __init__(
@@ -111,6 +127,7 @@ class StyleTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         _use_one_device(args)
+        _check_format(kwargs["model"], args)
         super().__init__(args=args, **kwargs)
         self.objective: Objective = objective
         self.measure = measure
@@ -139,6 +156,8 @@ class StyleTrainer(Trainer):
     ) -> tuple[list, torch.Tensor]:
         """Takes the micro-batches of one step and counts |L|, |K|, |G| over them and all ranks."""
         batches = self._fetch(epoch_iterator, num_batches)
+        if self.args.world_size > 1 and batches:
+            batches[-1] = self._without_fillers(batches[-1])
         counts = torch.zeros(PARTS, device=device)
         for batch in batches:
             counts += count_positions(batch).to(device)
@@ -148,6 +167,15 @@ class StyleTrainer(Trainer):
         self._tally.kl_beta = self.kl_beta
         self._step_counts, self._step_kl = counts, 0.0
         return batches, counts
+
+    def _without_fillers(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """At the end of an epoch processes are given windows once more, so that all have as many;
+        those are not counted. accelerate deals them out rank by rank, the fillers last."""
+        state = self.accelerator.gradient_state
+        if not state.end_of_dataloader or state.remainder <= 0:
+            return batch
+        mine = state.remainder - self.args.process_index * self.args.train_batch_size
+        return without_items(batch, max(mine, 0))
 
     def kl_of_step(self) -> float | None:
         """Mean KL per position of author text over the step just made; None where it had none."""
@@ -261,6 +289,18 @@ class StyleTrainer(Trainer):
             return False
         return super()._determine_best_metric(metrics, trial)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the library's, with the weights that are to be used."""
+        self._averaged_weights()
+        super().save_model(output_dir, _internal_call)
+
+    def _averaged_weights(self) -> None:
+        """Schedule-free optimizers train on other weights than those to be used; the next training
+        step turns them back (Defazio et al. 2024, arXiv:2405.15682)."""
+        to_averages = getattr(self.optimizer, "eval", None)
+        if callable(to_averages):
+            to_averages()
+
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
@@ -270,6 +310,7 @@ class StyleTrainer(Trainer):
         policy = self.accelerator.unwrap_model(self.model)
         was_training = policy.training
         policy.eval()
+        self._averaged_weights()
         began = time.perf_counter()
         metrics = {f"{metric_key_prefix}_{k}": v for k, v in self.measure(policy).items()}
         policy.train(was_training)
