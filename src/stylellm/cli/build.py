@@ -257,7 +257,7 @@ def sampling(config: Any, **changes: Any) -> Any:
 def measure_callable(config: Any, tokenizer: Any) -> Any:
     """What the trainer calls at every evaluation: author and general likelihood, drift."""
     from stylellm.evaluation.likelihood import window_likelihood
-    from stylellm.evaluation.suite import spread
+    from stylellm.evaluation.texts import spread
 
     prepared, e = config.data.prepared_dir, config.evaluation
     size = config.training.per_device_eval_batch_size
