@@ -309,6 +309,14 @@ class EvaluationSection(Section):
         "Prompts continued at every evaluation during training; [] writes none.",
         "训练中每次评估时续写的提示；[] 表示不写。",
     )
+    live_samples: int = key(
+        4,
+        "Texts written at every evaluation during training for function words and the longest copy; "
+        "0: none.",
+        "训练中每次评估时写几篇，用来看虚词和最长照抄；0 表示不写。",
+        ge=0,
+        le=64,
+    )
     num_prefixes: int = key(
         50,
         "Beginnings of training windows that the model is asked to say by heart; 0: none.",

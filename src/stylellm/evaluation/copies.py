@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,13 @@ SMALL_TEXTS = 20
 
 
 class Shelf:
-    """Chapters of books, indexed for copied runs."""
+    """Chapters of books, indexed for copied runs; the index is kept in `cache` where one is given."""
 
-    def __init__(self, parts: Mapping[Place, str]) -> None:
+    def __init__(self, parts: Mapping[Place, str], *, cache: Path | None = None) -> None:
         self.parts = dict(parts)
         self._names = {f"{number}": place for number, place in enumerate(self.parts)}
         texts = dict(zip(self._names, self.parts.values(), strict=True))
-        self.index = CopyIndex(texts, ignore_whitespace=True)
+        self.index = CopyIndex(texts, ignore_whitespace=True, cache=cache)
 
     def describe(self, copy: Copy) -> dict[str, Any] | None:
         """Length, text, work, chapter, offset and surroundings of a run; None for an empty one."""

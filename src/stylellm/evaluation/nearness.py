@@ -8,7 +8,7 @@ an author is the mean of the passages' z-scores, which is the z-score of their p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -142,7 +142,9 @@ class Space:
 
 
 def _spread(total: int, most: int) -> list[int]:
-    return [int(at) for at in np.unique(np.linspace(0, max(total - 1, 0), min(total, most)).round())]
+    return [
+        int(at) for at in np.unique(np.linspace(0, max(total - 1, 0), min(total, most)).round())
+    ]
 
 
 class Attribution:
@@ -161,7 +163,9 @@ class Attribution:
                 f"{self.length} characters",
                 "the author, another author or general text, and 2,000 characters of each",
             )
-        passages = [p for kind, works in sources.items() for p in _passages(kind, works, self.length)]
+        passages = [
+            p for kind, works in sources.items() for p in _passages(kind, works, self.length)
+        ]
         self.real = [p for p in passages if p.author == "author"]
         self.groups = held_out_groups(self.real)
         self.small = self.length < ATTRIBUTED or len(self.real) < FEW
@@ -218,7 +222,9 @@ def _passages(kind: str, works: Mapping[str, str], length: int, most: int = 60) 
 def zeta_words(sources: Sources, rows: Mapping[str, str]) -> dict[str, Any] | None:
     """Words the author prefers and avoids (Craig's Zeta), and which of them each row uses."""
     own = list(sources["author"].values())
-    others = [text for kind, works in sources.items() if kind != "author" for text in works.values()]
+    others = [
+        text for kind, works in sources.items() if kind != "author" for text in works.values()
+    ]
     words = {side: [len(delta.tokens(text, "word")) for text in texts]
              for side, texts in (("own", own), ("others", others))}  # fmt: skip
     length = min(zeta.SLICE, *(sum(sizes) // 5 for sizes in words.values()))
@@ -234,7 +240,9 @@ def zeta_words(sources: Sources, rows: Mapping[str, str]) -> dict[str, Any] | No
         "avoided": [_preference(one, counted) for one in avoided],
         "used": {
             row: figure(
-                intervals.share(sum(counted[row][one.item] > 0 for one in preferred), len(preferred)),
+                intervals.share(
+                    sum(counted[row][one.item] > 0 for one in preferred), len(preferred)
+                ),
                 small,
             )
             for row in rows

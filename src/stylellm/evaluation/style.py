@@ -148,7 +148,9 @@ def rhythm_of(text: str, author: str, seed: int) -> dict[str, Any]:
     sizes = np.array([len(without_whitespace(piece)) for piece in pieces])
     spoken = np.array([features.dialogue_share(piece) for piece in pieces]) * sizes
     found["dialogue_share"] = ratio(spoken, sizes, fewest=FEW_PASSAGES, seed=seed)
-    table = np.array([list(function_words.counts(p, features.PUNCTUATION).values()) for p in pieces])
+    table = np.array(
+        [list(function_words.counts(p, features.PUNCTUATION).values()) for p in pieces]
+    )
     found["punctuation"] = {
         mark: ratio(1000 * table[:, k], sizes, fewest=FEW_PASSAGES, seed=seed)
         for k, mark in enumerate(features.PUNCTUATION)

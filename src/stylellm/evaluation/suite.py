@@ -23,7 +23,16 @@ from stylellm.evaluation.generated import Plan, own_prompts, shipped_prompts, wr
 from stylellm.evaluation.likelihood import Likelihood, suffix_gain, window_likelihood
 from stylellm.evaluation.nearness import Attribution, Space, zeta_words
 from stylellm.evaluation.style import SMALL_SAMPLE
-from stylellm.evaluation.texts import ROWS, Texts, chapters, comparable, join, rows_of, spread, works
+from stylellm.evaluation.texts import (
+    ROWS,
+    Texts,
+    chapters,
+    comparable,
+    join,
+    rows_of,
+    spread,
+    works,
+)
 from stylellm.generation.sampler import Sampling
 from stylellm.masking.formats import Order
 from stylellm.stylometry import function_words, ngrams
@@ -81,7 +90,7 @@ def evaluate_policy(
     """Everything that goes into evaluation.json (docs/evaluation.md), plus the samples.
 
     Args:
-        cache: folder in which written texts are kept for the next run; None: nowhere.
+        cache: folder in which written texts and the copy index are kept for the next run; None: nowhere.
 
     Raises:
         DataError: no held-out text of the author.
@@ -99,7 +108,7 @@ def evaluate_policy(
         samples, name = sample_texts(policy, tokenizer, settings, cache=cache, progress=progress)
     with clock.stage("extraction"):
         result["extraction"] = _extraction(policy, tokenizer, texts, settings, progress)
-    result |= style_table(samples, texts, settings, clock=clock)
+    result |= style_table(samples, texts, settings, clock=clock, cache=cache)
     result["samples"] = samples
     result["generation_cache"] = name
     result["gate"] = judge(result, settings.limits)
@@ -193,10 +202,11 @@ def style_table(
     settings: Settings,
     *,
     clock: Clock | None = None,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Every measure of what was written, for the four rows at equal length.
 
-    Each sample gets its copied runs (`copies`).
+    Each sample gets its copied runs (`copies`). The copy index is kept in `cache`.
     """
     clock = clock or Clock()
     rows = rows_of([s["base"] for s in samples], [s["policy"] for s in samples], texts)
@@ -208,7 +218,7 @@ def style_table(
     found["author_words"] = style.word_table(author.text, settings.seed)
     found["reference"] = {"author": _reference(author, rows, settings.seed)}
     with clock.stage("copies"):
-        shelf = Shelf(parts)
+        shelf = Shelf(parts, cache=cache)
         _memorisation(table, rows, shelf, texts, settings.copy_limit)
         for sample in samples:
             sample["copies"] = {m: shelf.runs(sample[m]) for m in ("base", "policy")}
@@ -243,7 +253,8 @@ def _plain(rows: Mapping[str, Sequence[str]], author: style.Author) -> dict[str,
         },
         "function_word_jsd": {n: function_words.jsd(t, author.text) for n, t in pooled.items()},
         "function_word_rates": {
-            name: function_words.rates(text) for name, text in {"author": author.text, **pooled}.items()
+            name: function_words.rates(text)
+            for name, text in {"author": author.text, **pooled}.items()
         },
         "rep_4": {name: ngrams.rep_n(pieces, 4) for name, pieces in rows.items()},
         "distinct_2": {name: ngrams.distinct_n(pieces, 2) for name, pieces in rows.items()},
