@@ -265,23 +265,21 @@ def _measures(texts: Sequence[str]) -> dict[str, float]:
 
 
 def _real_ranges(text: str, lengths: Sequence[int], seed: int) -> dict[str, Figure]:
-    """Median and 95% range of every measure over draws of real text of exactly these lengths."""
-    wanted = [length for length in lengths if 0 < length <= len(without_whitespace(text))]
-    if not wanted:
+    """Median and 95% range of every measure over draws of real text of exactly these lengths.
+
+    The stretches of a draw do not overlap (that would be repetition); where the text is too short
+    for that there is no range.
+    """
+    wanted = [length for length in lengths if length]
+    if not wanted or sum(wanted) > len(without_whitespace(text)):
         return {}
-    rows: list[dict[str, float]] = []
-
-    def note(texts: list[str]) -> float:
-        rows.append(_measures(texts))
-        return 0.0
-
-    intervals.real_range(note, [text], wanted, draws=REAL_DRAWS, seed=seed)
+    generator = np.random.default_rng(seed)
+    rows = [_measures(intervals.apart(text, wanted, generator)) for _ in range(REAL_DRAWS)]
     found = {}
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
-        low, high = intervals.percentiles(values)
-        value = float(np.median(values))
-        found[name] = figure(intervals.Interval(value, float(low), float(high), REAL_DRAWS))
+        low, high = map(float, intervals.percentiles(values))
+        found[name] = figure(intervals.Interval(float(np.median(values)), low, high, REAL_DRAWS))
     return found
 
 
