@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from stylellm.corpus.read import decode
 from stylellm.evaluation import suite
 from stylellm.evaluation.gate import Limits, failures, judge
 from stylellm.evaluation.likelihood import window_likelihood
@@ -15,7 +16,7 @@ from stylellm.evaluation.texts import Texts, comparable
 
 def demo_text(root, part: str) -> str:
     paths = sorted((root / "data" / "demo" / part).rglob("*.txt"))
-    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    return comparable("\n".join(decode(path.read_bytes()).text for path in paths))
 
 
 def windows(text: str, work: str, size: int = 400) -> list[dict]:

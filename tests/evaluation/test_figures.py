@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stylellm.corpus.read import decode
 from stylellm.evaluation.copies import Shelf
 from stylellm.evaluation.figures import ratio
 from stylellm.evaluation.gate import Limits, failures, judge
@@ -93,7 +94,7 @@ def test_stretches_are_in_order_of_these_lengths_and_do_not_overlap(text, length
 
 def test_a_row_agrees_with_the_plain_measures(repo_root) -> None:
     paths = sorted((repo_root / "data" / "demo" / "author").rglob("*.txt"))
-    text = paths[0].read_text(encoding="utf-8")
+    text = "\n".join(decode(path.read_bytes()).text for path in paths)
     author, pieces = Author(text[:6000]), [text[6000:6400], text[6400:7000]]
     found = describe(pieces, author, length=900, seed=0)
     for n in (1, 3, 6):
