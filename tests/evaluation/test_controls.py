@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -15,7 +16,11 @@ from stylellm.evaluation.texts import Texts, comparable
 
 
 def demo_text(root, part: str) -> str:
-    paths = sorted((root / "data" / "demo" / part).rglob("*.txt"))
+    folder = root / "data" / "demo" / part
+    if part == "general":
+        lines = (folder / "general.jsonl").read_text(encoding="utf-8").splitlines()
+        return comparable("\n".join(json.loads(line)["text"] for line in lines))
+    paths = sorted(folder.glob("*.txt"))
     return comparable("\n".join(decode(path.read_bytes()).text for path in paths))
 
 
