@@ -34,6 +34,7 @@ DOCS = (
     "docs/install.md",
     "docs/install.zh-CN.md",
     "docs/evaluation.md",
+    "docs/evaluation.zh-CN.md",
     "docs/method.md",
     "docs/performance.md",
     "docs/performance.zh-CN.md",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylellm.errors import DataError
+from stylellm.errors import DataError, OutputError
 from stylellm.stylometry import matching
 from stylellm.stylometry.copying import CopyIndex
 from stylellm.stylometry.suffixes import suffix_array
@@ -102,6 +102,37 @@ def test_whitespace_can_be_left_out(works: list[str], text: str) -> None:
 def test_suffix_array_sorts_the_suffixes(codes: list[int]) -> None:
     expected = sorted(range(len(codes)), key=lambda i: codes[i:])
     assert suffix_array(np.array(codes, dtype=np.int32)).tolist() == expected
+
+
+@pytest.mark.parametrize("alphabet", [2, 256, 257, 3000, 65_536, 70_000])
+def test_suffix_array_of_small_and_large_alphabets(alphabet: int) -> None:
+    rng = np.random.default_rng(alphabet)
+    some = rng.integers(0, alphabet, size=7)
+    codes = rng.choice([*some, 0, alphabet - 1], size=300)  # repeats, at both ends of the alphabet
+    expected = sorted(range(300), key=lambda i: codes[i:].tolist())
+    assert suffix_array(codes, alphabet).tolist() == expected
+
+
+def test_a_kept_index_answers_as_a_new_one(tmp_path: Path) -> None:
+    works = {"甲": "天下 风云\n出我辈", "乙": "剑光一闪，\n人已倒地。"}
+    texts = ["只见剑光一闪，人已走了", "风云出", "无", ""]
+    fresh = CopyIndex(works, ignore_whitespace=True)
+    for _ in range(2):
+        kept = CopyIndex(works, ignore_whitespace=True, cache=tmp_path)
+        assert isinstance(kept._stored.order, np.memmap)
+        for text in texts:
+            assert kept.longest_copy(text) == fresh.longest_copy(text)
+            assert kept.match(text).lengths.tolist() == fresh.match(text).lengths.tolist()
+    assert len(list(tmp_path.iterdir())) == 1
+    CopyIndex(works, cache=tmp_path)
+    CopyIndex({"甲": "剑光一闪"}, ignore_whitespace=True, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"data\.cache_dir"):
+        CopyIndex({"甲": "剑光"}, cache=tmp_path / "file")
 
 
 def test_source_and_offsets_by_hand() -> None:

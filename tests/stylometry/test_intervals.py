@@ -67,18 +67,20 @@ def test_groups_and_not_cases_are_resampled() -> None:
     assert 0.55 < many.high < 0.62
 
 
-def test_real_range_takes_stretches_of_the_lengths_asked() -> None:
-    seen = []
-
-    def measure(texts: list[str]) -> float:
-        seen.append([len(text) for text in texts])
-        return float(len(set("".join(texts))))
-
-    found = intervals.real_range(measure, ["一二 三", "四" * 9], [2, 4], draws=30)
-    assert seen == [[2, 4]] * 30
-    assert found.low <= found.value <= found.high
-    with pytest.raises(DataError, match="as long as the generations"):
-        intervals.real_range(measure, ["一二"], [3])
+def test_stretches_have_the_lengths_asked_and_do_not_overlap() -> None:
+    text = "".join(chr(0x4E00 + k) for k in range(50))
+    spaced = "\n".join(text[k : k + 7] for k in range(0, 50, 7))
+    for seed in range(30):
+        found = intervals.apart(spaced, [9, 0, 20, 3], np.random.default_rng(seed))
+        assert sorted(map(len, found)) == [0, 3, 9, 20]
+        assert all(piece in text + text for piece in found)
+        assert len(set("".join(found))) == 32
+    begins = {intervals.apart(text, [5], np.random.default_rng(s))[0][0] for s in range(40)}
+    assert len(begins) > 15
+    whole = intervals.apart(text, [20, 30], np.random.default_rng(0))
+    assert len(set("".join(whole))) == 50
+    with pytest.raises(DataError, match="50 characters"):
+        intervals.apart(text, [20, 31], np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

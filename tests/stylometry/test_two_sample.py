@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stylellm.errors import DataError
+from stylellm.stylometry import two_sample
 from stylellm.stylometry.two_sample import two_sample_auc
 
 ALPHABET = list("之的了着不也剑光影人天地玄黄宇宙洪荒")
@@ -51,3 +54,17 @@ def test_bad_input() -> None:
         auc(write(1, 1, 1), write(1, 2, 5))
     with pytest.raises(DataError):
         two_sample_auc(["之"] * 3, ["的"] * 2, ["a", "b"], ["c", "d"])
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 5), st.integers(1, 4)), min_size=2, max_size=30
+    )
+)
+def test_the_area_is_scikit_learns(rows: list[tuple[bool, int, int]]) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    truth, scores, weights = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    if len(set(truth)) == 2:
+        expected = roc_auc_score(truth, scores, sample_weight=weights)
+        assert two_sample.area(truth, scores, weights) == pytest.approx(expected)

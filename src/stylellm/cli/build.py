@@ -8,6 +8,9 @@ from typing import Any
 from stylellm.errors import DataError, TrainingError
 from stylellm.masking.plan import MaskSettings
 
+LIVE_TOKENS = 100
+"""Tokens of a text written at an evaluation during training."""
+
 
 def mask_settings(masking: Any) -> MaskSettings:
     """The plan's settings of a ``masking`` section."""
@@ -255,14 +258,15 @@ def sampling(config: Any, **changes: Any) -> Any:
 
 
 def measure_callable(config: Any, tokenizer: Any) -> Any:
-    """What the trainer calls at every evaluation: author and general likelihood, drift."""
+    """What the trainer calls at every evaluation: likelihoods, drift, and a few written texts."""
     from stylellm.evaluation.likelihood import window_likelihood
-    from stylellm.evaluation.suite import spread
+    from stylellm.evaluation.texts import spread
 
     prepared, e = config.data.prepared_dir, config.evaluation
     size = config.training.per_device_eval_batch_size
     author = spread(windows_of(prepared, "validation"), e.num_windows)
     general = spread(windows_of(prepared, "general_test"), e.num_windows)
+    style = live_style_callable(config, tokenizer) if author else None
 
     def measure(policy: Any) -> dict[str, float]:
         score = window_likelihood(policy, tokenizer, author, batch_size=size)
@@ -272,9 +276,26 @@ def measure_callable(config: Any, tokenizer: Any) -> Any:
             drift = window_likelihood(policy, tokenizer, general, batch_size=size)
             result["general_nll"] = drift.summary("policy")["nll_per_token"]
             result["drift_kl"] = drift.kl_per_token
-        return result
+        return result | (style(policy) if style else {})
 
     return measure if author else None
+
+
+def live_style_callable(config: Any, tokenizer: Any) -> Any:
+    """The part of ``measure_callable`` that looks at written texts; None where none are wanted."""
+    from stylellm.evaluation.live import live_style
+
+    e, g = config.evaluation, config.generation
+    if not e.live_samples:
+        return None
+    return live_style(
+        tokenizer,
+        list(windows_of(config.data.prepared_dir, "train")),
+        sampling(config, max_new_tokens=min(LIVE_TOKENS, g.max_new_tokens)),
+        num_samples=e.live_samples,
+        batch_size=e.batch_size,
+        seed=e.seed,
+    )
 
 
 def sample_callable(config: Any, tokenizer: Any) -> Any:

@@ -10,7 +10,11 @@ from typing import Any
 EXAMPLE = """\
 example:
   stylellm evaluate output/wuxia_model
-  stylellm evaluate output/wuxia_model --data prepared --output_dir report --quick"""
+  stylellm evaluate output/wuxia_model --data prepared --output_dir report --quick
+  stylellm evaluate output/wuxia_model --gate || echo "a limit was exceeded"
+
+--gate returns exit code 3 where a limit (evaluation.gate_...) is exceeded."""
+GATE_FAILED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quick", action="store_true",
                         help="few windows and samples: a first look, marked as such")  # fmt: skip
+    parser.add_argument("--gate", action="store_true",
+                        help="exit code 3 where a limit is exceeded, one line each")  # fmt: skip
     parser.add_argument("--model_name", metavar="ID", help="base model, if not the adapter's own")
     parser.add_argument("--set", action="append", default=[], dest="overrides",
                         metavar="SECTION.KEY=VALUE", help="override a key of the saved configuration")  # fmt: skip
@@ -40,7 +46,19 @@ def run(args: argparse.Namespace) -> int:
     )
     print_result(result)
     print(f"report: {report}")
-    return 0
+    return print_gate(result["gate"]) if args.gate else 0
+
+
+def print_gate(gate: dict[str, Any]) -> int:
+    """One line a failed limit, and the exit code: 3 where one failed."""
+    from stylellm.evaluation.gate import failures
+
+    for line in failures(gate):
+        print(f"gate failed: {line}")
+    if gate["passed"]:
+        unknown = [row["label_en"] for row in gate["limits"] if row["passed"] is None]
+        print("gate passed" + (f" (not measured: {', '.join(unknown)})" if unknown else ""))
+    return 0 if gate["passed"] else GATE_FAILED
 
 
 def evaluate_run(
@@ -57,6 +75,7 @@ def evaluate_run(
     Returns:
         What ``evaluation.json`` holds, and the path of ``report.html``.
     """
+    from stylellm.cli.anchors import cache_folder
     from stylellm.cli.build import load_run
     from stylellm.evaluation.report import write_report
     from stylellm.evaluation.suite import evaluate_policy
@@ -67,8 +86,12 @@ def evaluate_run(
     texts = load_texts(prepared)
     policy, tokenizer = load_run(config, folder, base)
     settings = _settings(config, tokenizer, texts, quick)
-    result = evaluate_policy(policy, tokenizer, texts, settings)
+    cache = cache_folder(config)
+    result = evaluate_policy(
+        policy, tokenizer, texts, settings, cache=cache / "evaluation" if cache else None
+    )
     result["provenance"] = _provenance(config, folder, prepared, settings, quick)
+    result["provenance"]["generation_cache"] = result.pop("generation_cache")
     log = folder / LOG_FILE
     report = write_report(result, output_dir or folder, training_log=log if log.is_file() else None)
     return result, report
@@ -88,30 +111,34 @@ def run_config(folder: Path, overrides: Any = ()) -> Any:
 def load_texts(prepared: str) -> Any:
     """The texts of a prepared folder that evaluation compares."""
     from stylellm.cli.build import windows_of
-    from stylellm.evaluation.suite import Texts, join
+    from stylellm.evaluation.texts import Texts
 
     test = windows_of(prepared, "test")
     return Texts(
-        author_train=join(windows_of(prepared, "train")),
+        author_train=list(windows_of(prepared, "train")),
         author_test=test if len(test) else windows_of(prepared, "validation"),
         general_test=windows_of(prepared, "general_test"),
         other_test=windows_of(prepared, "other_test"),
+        general_train=windows_of(prepared, "general_train"),
     )
 
 
 def _settings(config: Any, tokenizer: Any, texts: Any, quick: bool) -> Any:
     from stylellm.cli.build import sampling
+    from stylellm.evaluation.gate import Limits
     from stylellm.evaluation.suite import Settings
+    from stylellm.evaluation.texts import join
 
     e = config.evaluation
     # Enough tokens for sample_chars: a token of this tokenizer holds this many characters of the
     # author; a fifth more, because a model's own text may be spelled in shorter tokens.
-    sample = texts.author_train[:5000]
+    sample = join(texts.author_train[:20])[:5000]
     per_token = len(sample) / max(1, len(tokenizer(sample, add_special_tokens=False)["input_ids"]))
     tokens = int(1.2 * e.sample_chars / per_token) + 1
     return Settings(
         num_windows=min(16, e.num_windows or 16) if quick else e.num_windows,
         num_samples=min(6, e.num_samples) if quick else e.num_samples,
+        num_prefixes=min(8, e.num_prefixes) if quick else e.num_prefixes,
         sample_chars=e.sample_chars,
         batch_size=e.batch_size,
         ngram_max=e.ngram_max,
@@ -121,6 +148,15 @@ def _settings(config: Any, tokenizer: Any, texts: Any, quick: bool) -> Any:
         order=config.masking.order,
         mask_rate=config.masking.mask_rate,
         max_length=config.data.max_length,
+        characters_per_token=per_token,
+        limits=Limits(
+            longest_copy=e.gate_longest_copy,
+            copied_share=e.gate_copied_share,
+            drift_kl=e.gate_drift_kl,
+            general_loss=e.gate_general_loss,
+            author_gain=e.gate_author_gain,
+            repetition=e.gate_repetition,
+        ),
     )
 
 

@@ -311,6 +311,53 @@ class EvaluationSection(Section):
         "Prompts continued at every evaluation during training; [] writes none.",
         "训练中每次评估时续写的提示；[] 表示不写。",
     )
+    live_samples: int = key(
+        4,
+        "Texts written at every evaluation during training for function words and the longest copy; "
+        "0: none.",
+        "训练中每次评估时写几篇，用来看虚词和最长照抄；0 表示不写。",
+        ge=0,
+        le=64,
+    )
+    num_prefixes: int = key(
+        50,
+        "Beginnings of training windows that the model is asked to say by heart; 0: none.",
+        "让模型背诵多少段训练文本的开头；0 表示不测。",
+        ge=0,
+    )
+    gate_longest_copy: int | None = key(
+        50,
+        "Gate: characters of the longest run copied from the training text, at most. null switches "
+        "a limit off.",
+        "关卡：逐字照抄训练文本最长不得超过的字数。null 表示不设此限。",
+        ge=1,
+    )
+    gate_copied_share: Share | None = key(
+        0.02,
+        "Gate: share of the written texts with a copied run of 30 characters or more, at most.",
+        "关卡：含 30 字以上照抄的篇目比例上限。",
+    )
+    gate_drift_kl: Number | None = key(
+        0.5,
+        "Gate: drift KL on general text in nats per token, at most.",
+        "关卡：普通文本上的漂移 KL 上限（每词元，奈特）。",
+        ge=0,
+    )
+    gate_general_loss: Number | None = key(
+        0.3,
+        "Gate: bits per character lost on general text, at most.",
+        "关卡：普通文本上每字比特的损失上限。",
+    )
+    gate_author_gain: Number | None = key(
+        0.0,
+        "Gate: bits per character gained on the author's held-out text, at least.",
+        "关卡：作者留出文本上每字比特的收益下限。",
+    )
+    gate_repetition: Number | None = key(
+        0.1,
+        "Gate: how far the share of repeated 4-grams may lie above real text's own range.",
+        "关卡：四字重复率超出真实文本范围的上限。",
+    )
     seed: Seed = key(1234, "Seed of the written texts.", "生成文本的随机种子。")
 
 

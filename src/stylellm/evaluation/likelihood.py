@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from stylellm.errors import DataError
+from stylellm.evaluation.figures import ratio
 from stylellm.masking.collate import Window, collate, encoder
 from stylellm.masking.formats import IGNORE, Example, Order, Sentinels, format_example
 from stylellm.masking.plan import MaskPlan, MaskSettings, plan_mask, window_rng
@@ -48,6 +49,34 @@ class Likelihood:
             "nll_per_token": per_token,
             "perplexity": math.exp(per_token),
             "bits_per_character": float(nll.sum() / math.log(2) / self.characters.sum()),
+        }
+
+    def figures(self, *, fewest: int = 10, seed: int = 0) -> dict[str, Any]:
+        """NLL per token and bits per character of base and policy, their difference and the KL.
+
+        Windows are resampled; base and policy with the same draws, so that the difference (policy
+        minus base) is a paired one.
+        """
+        self._predicted()
+        columns = {
+            "base": self.nll_reference,
+            "policy": self.nll_policy,
+            "difference": self.nll_policy - self.nll_reference,
+        }
+        found: dict[str, Any] = {
+            name: {
+                "nll_per_token": ratio(nll, self.tokens, fewest=fewest, seed=seed),
+                "bits_per_character": ratio(
+                    nll / math.log(2), self.characters, fewest=fewest, seed=seed
+                ),
+            }
+            for name, nll in columns.items()
+        }
+        return found | {
+            "kl": ratio(self.kl, self.tokens, fewest=fewest, seed=seed),
+            "windows": len(self.tokens),
+            "tokens": int(self.tokens.sum()),
+            "characters": int(self.characters.sum()),
         }
 
     @property
@@ -152,15 +181,16 @@ def suffix_gain(
     max_length: int | None = None,
     batch_size: int = 8,
     progress: str | None = None,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Any]:
     """NLL(M | P) - NLL(M | P, S) per token of the middle, for base and policy, in nats.
 
     Above 0 the model uses what stands behind the gap. Both terms score the same tokens of M: once as
     plain continuation of P, once in the infill format.
 
     Returns:
-        ``{base, policy: {nll_prefix_only, nll_infill, suffix_gain}, n}``; n counts scored tokens.
-        An empty mapping where no window can be used.
+        ``{base, policy: {nll_prefix_only, nll_infill, suffix_gain}, n}``; n counts scored tokens;
+        and ``figures``: the gain of base and policy and the difference, each with the interval of
+        a bootstrap over windows. An empty mapping where no window can be used.
     """
     encode = encoder(tokenizer)
     sentinels = Sentinels.from_tokenizer(tokenizer)
@@ -193,6 +223,10 @@ def suffix_gain(
             "nll_infill": after,
             "suffix_gain": before - after,
         }
+    saved = {"base": plain[1] - infill[1], "policy": plain[0] - infill[0]}
+    saved["difference"] = saved["policy"] - saved["base"]
+    result["figures"] = {name: ratio(row, infill[3]) for name, row in saved.items()}
+    result["figures"] |= {"windows": len(with_suffix), "tokens": int(n)}
     return result
 
 

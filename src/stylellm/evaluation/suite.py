@@ -1,31 +1,47 @@
 """Measures a trained policy beside its base: likelihood, drift, style, copying.
 
 Four rows are always shown together: the base model, the policy, another author, and held-out text of
-the author himself, the ceiling. Styles are compared on texts of equal length, because every one of
-these measures depends on how much text it sees.
+the author himself, the ceiling. Styles are compared on texts of equal shape, because every one of
+these measures depends on how much text it sees and how it is cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stylellm.corpus.script import to_simplified
 from stylellm.errors import DataError
+from stylellm.evaluation import style
+from stylellm.evaluation.copies import Shelf
+from stylellm.evaluation.extraction import PREFIX, TARGET, extraction
+from stylellm.evaluation.gate import Limits, judge
+from stylellm.evaluation.generated import Plan, own_prompts, shipped_prompts, write_samples
 from stylellm.evaluation.likelihood import Likelihood, suffix_gain, window_likelihood
-from stylellm.generation.sampler import Sampling, generate
-from stylellm.masking.collate import Window
+from stylellm.evaluation.nearness import Attribution, Space, zeta_words
+from stylellm.evaluation.style import SMALL_SAMPLE
+from stylellm.evaluation.texts import (
+    ROWS,
+    Texts,
+    chapters,
+    comparable,
+    join,
+    rows_of,
+    spread,
+    works,
+)
+from stylellm.generation.sampler import Sampling
 from stylellm.masking.formats import Order
 from stylellm.stylometry import function_words, ngrams
-from stylellm.stylometry.copying import CopyIndex
-from stylellm.stylometry.normalise import normalise
+from stylellm.stylometry.text import without_whitespace
 
-ROWS = ("base", "policy", "other_author", "held_out_author")
-PROMPTS_FILE = Path(__file__).with_name("prompts.txt")
-SMALL_SAMPLE = 50_000
-"""Characters below which function-word JSD between near texts is mostly noise (docs/evaluation.md)."""
+__all__ = ["ROWS", "SMALL_SAMPLE", "Settings", "Texts", "comparable", "evaluate_policy", "join",
+           "sample_texts", "spread", "style_table"]  # fmt: skip
+
+SMALL_WINDOWS = 10
 
 
 @dataclass(frozen=True)
@@ -37,41 +53,29 @@ class Settings:
     sample_chars: int = 400
     batch_size: int = 8
     ngram_max: int = 6
+    num_prefixes: int = 50
+    copy_limit: int = 30
     prompts: Sequence[str] | None = None
     seed: int = 1234
     sampling: Sampling = field(default_factory=Sampling)
     order: Order = "prefix_first"
     mask_rate: float = 0.15
     max_length: int = 512
+    characters_per_token: float = 1.0
+    limits: Limits = field(default_factory=Limits)
 
 
-@dataclass(frozen=True)
-class Texts:
-    """What is measured: windows of the held-out splits, and texts of the author to compare with."""
+class Clock:
+    """Seconds by stage."""
 
-    author_train: str
-    author_test: Sequence[Window]
-    general_test: Sequence[Window] = ()
-    other_test: Sequence[Window] = ()
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
 
-
-def default_prompts() -> list[str]:
-    """The shipped neutral openings, one a line."""
-    lines = PROMPTS_FILE.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def join(windows: Sequence[Window]) -> str:
-    """The text of windows in order."""
-    return "".join(window["text"] for window in windows)
-
-
-def spread(windows: Sequence[Window], count: int) -> list[Window]:
-    """At most ``count`` windows, evenly spaced over all of them (0: all)."""
-    total = len(windows)
-    if not count or total <= count:
-        return [windows[i] for i in range(total)]
-    return [windows[i * total // count] for i in range(count)]
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 2)
 
 
 def evaluate_policy(
@@ -80,9 +84,13 @@ def evaluate_policy(
     texts: Texts,
     settings: Settings,
     *,
+    cache: Path | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Everything that goes into evaluation.json (keys as in the design), plus the samples.
+    """Everything that goes into evaluation.json (docs/evaluation.md), plus the samples.
+
+    Args:
+        cache: folder in which written texts and the copy index are kept for the next run; None: nowhere.
 
     Raises:
         DataError: no held-out text of the author.
@@ -93,18 +101,25 @@ def evaluate_policy(
             "a test (or validation) split",
             "Prepare again with data.test_fraction above 0.",
         )
-    result: dict[str, Any] = {}
-    result |= _likelihoods(policy, tokenizer, texts, settings, progress)
-    samples = sample_texts(policy, tokenizer, settings, progress)
-    result |= style_table(samples, texts, settings)
+    clock, result = Clock(), {}
+    with clock.stage("likelihood"):
+        result |= _likelihoods(policy, tokenizer, texts, settings, progress)
+    with clock.stage("samples"):
+        samples, name = sample_texts(policy, tokenizer, settings, cache=cache, progress=progress)
+    with clock.stage("extraction"):
+        result["extraction"] = _extraction(policy, tokenizer, texts, settings, progress)
+    result |= style_table(samples, texts, settings, clock=clock, cache=cache)
     result["samples"] = samples
+    result["generation_cache"] = name
+    result["gate"] = judge(result, settings.limits)
+    result["timing"] = clock.seconds
     return result
 
 
 def _likelihoods(
     policy: Any, tokenizer: Any, texts: Texts, settings: Settings, progress: bool
 ) -> dict[str, Any]:
-    def score(windows: Sequence[Window], label: str) -> Likelihood:
+    def score(windows: Sequence[Any], label: str) -> Likelihood:
         return window_likelihood(
             policy,
             tokenizer,
@@ -116,13 +131,15 @@ def _likelihoods(
     author = score(texts.author_test, "author likelihood")
     result: dict[str, Any] = {"author": _both(author), "general": None, "drift_kl": None}
     result["num_tokens"] = {"author": int(author.tokens.sum())}
+    result["likelihood"] = {"author": author.figures(fewest=SMALL_WINDOWS), "general": None}
     if len(texts.general_test):
         general = score(texts.general_test, "general likelihood")
         result["general"] = _both(general)
         result["drift_kl"] = general.kl_per_token
         result["num_tokens"]["general"] = int(general.tokens.sum())
+        result["likelihood"]["general"] = general.figures(fewest=SMALL_WINDOWS)
     if "<|fim_middle|>" in tokenizer.get_vocab():
-        result["suffix_gain"] = suffix_gain(
+        gain = suffix_gain(
             policy,
             tokenizer,
             spread(texts.author_test, settings.num_windows),
@@ -133,6 +150,8 @@ def _likelihoods(
             batch_size=settings.batch_size,
             progress="suffix gain" if progress else None,
         )
+        result["suffix"] = gain.pop("figures", None)
+        result["suffix_gain"] = gain
     return result
 
 
@@ -140,86 +159,189 @@ def _both(likelihood: Likelihood) -> dict[str, dict[str, float]]:
     return {which: likelihood.summary(which) for which in ("base", "policy")}
 
 
+def _extraction(
+    policy: Any, tokenizer: Any, texts: Texts, settings: Settings, progress: bool
+) -> dict[str, Any] | None:
+    if isinstance(texts.author_train, str) or not settings.num_prefixes:
+        return None
+    long = [w for w in texts.author_train if len(w["text"]) >= PREFIX + TARGET]
+    return extraction(
+        policy,
+        tokenizer,
+        spread(long, settings.num_prefixes),
+        tokens=int(2 * TARGET / settings.characters_per_token) + 1,
+        batch_size=settings.batch_size,
+        progress="extraction" if progress else None,
+    )
+
+
 def sample_texts(
-    policy: Any, tokenizer: Any, settings: Settings, progress: bool = True
-) -> list[dict[str, str]]:
-    """Continuations of the same prompts by base and policy: rows of prompt, base, policy."""
-    prompts = list(settings.prompts or default_prompts())
-    chosen = [prompts[i % len(prompts)] for i in range(settings.num_samples)]
-    columns: dict[str, list[str]] = {}
-    for name in ("base", "policy"):
-        columns[name] = generate(
-            policy,
-            tokenizer,
-            chosen,
-            settings.sampling,
-            seed=settings.seed,
-            use_adapter=name == "policy",
-            batch_size=settings.batch_size,
-            progress=f"samples ({name})" if progress else None,
-        )
-    return [
-        {"prompt": p, "base": b[: settings.sample_chars], "policy": t[: settings.sample_chars]}
-        for p, b, t in zip(chosen, columns["base"], columns["policy"], strict=True)
-    ]
-
-
-def comparable(text: str) -> str:
-    """Simplified characters and one form of punctuation: script and edition are no style."""
-    return normalise(to_simplified(text))
+    policy: Any,
+    tokenizer: Any,
+    settings: Settings,
+    *,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> tuple[list[dict[str, Any]], str]:
+    """Continuations of the same prompts by base and policy, and the name of their cache."""
+    prompts = shipped_prompts() if settings.prompts is None else own_prompts(settings.prompts)
+    plan = Plan(
+        prompts=prompts,
+        num_samples=settings.num_samples,
+        sample_chars=settings.sample_chars,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        sampling=settings.sampling,
+    )
+    return write_samples(policy, tokenizer, plan, cache=cache, progress=progress)
 
 
 def style_table(
-    samples: Sequence[Mapping[str, str]], texts: Texts, settings: Settings
+    samples: Sequence[dict[str, Any]],
+    texts: Texts,
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
-    """n-gram overlap, function words, repetition and copying, for the four rows at equal length."""
-    rows: dict[str, list[str]] = {
-        name: [sample[name] for sample in samples] for name in ("base", "policy")
-    }
-    size = max(sum(map(len, pieces)) for pieces in rows.values())
-    rows["other_author"] = _excerpt(texts.other_test, size)
-    rows["held_out_author"] = _excerpt(texts.author_test, size)
-    rows = {
-        name: [comparable(piece) for piece in pieces]
+    """Every measure of what was written, for the four rows at equal length.
+
+    Each sample gets its copied runs (`copies`). The copy index is kept in `cache`.
+    """
+    clock = clock or Clock()
+    rows = rows_of([s["base"] for s in samples], [s["policy"] for s in samples], texts)
+    parts = chapters(texts.author_train)
+    with clock.stage("style"):
+        author = style.Author("\n".join(works(parts).values()), settings.ngram_max)
+        table = _described(rows, author, settings.seed)
+    found = _plain(rows, author)
+    found["author_words"] = style.word_table(author.text, settings.seed)
+    found["reference"] = {"author": _reference(author, rows, settings.seed)}
+    with clock.stage("copies"):
+        shelf = Shelf(parts, cache=cache)
+        _memorisation(table, rows, shelf, texts, settings.copy_limit)
+        for sample in samples:
+            sample["copies"] = {m: shelf.runs(sample[m]) for m in ("base", "policy")}
+    for name, row in table.items():
+        longest = row["memorisation"]["author"]["longest"]
+        found["longest_copy"][name] = longest or {"length": 0, "text": ""}
+    with clock.stage("nearness"):
+        found |= _nearness(table, rows, texts, parts, settings)
+    found["style"] = table
+    return found
+
+
+def _described(
+    rows: Mapping[str, Sequence[str]], author: style.Author, seed: int
+) -> dict[str, dict[str, Any]]:
+    shortest = min(len(without_whitespace("".join(pieces))) for pieces in rows.values())
+    return {
+        name: style.describe(pieces, author, length=shortest, seed=seed)
         for name, pieces in rows.items()
-        if "".join(pieces).strip()
     }
+
+
+def _plain(rows: Mapping[str, Sequence[str]], author: style.Author) -> dict[str, Any]:
+    """The design's own keys: plain numbers by row."""
     pooled = {name: "".join(pieces) for name, pieces in rows.items()}
-    author = comparable(texts.author_train)
-    orders = range(1, settings.ngram_max + 1)
-    known = ngrams.NgramSet(author, settings.ngram_max)
-    copies = CopyIndex({"author": author}, ignore_whitespace=True)
+    orders = range(1, author.ngram_max + 1)
+    sizes = {name: len(without_whitespace(text)) for name, text in pooled.items()}
     return {
         "ngram_overlap": {
-            name: {str(n): ngrams.overlap(pieces, known, n) for n in orders}
+            name: {str(n): ngrams.overlap(pieces, author.grams, n) for n in orders}
             for name, pieces in rows.items()
         },
-        "function_word_jsd": {
-            name: function_words.jsd(text, author) for name, text in pooled.items()
-        },
+        "function_word_jsd": {n: function_words.jsd(t, author.text) for n, t in pooled.items()},
         "function_word_rates": {
-            name: function_words.rates(text) for name, text in {"author": author, **pooled}.items()
+            name: function_words.rates(text)
+            for name, text in {"author": author.text, **pooled}.items()
         },
         "rep_4": {name: ngrams.rep_n(pieces, 4) for name, pieces in rows.items()},
         "distinct_2": {name: ngrams.distinct_n(pieces, 2) for name, pieces in rows.items()},
-        "longest_copy": {name: _copy(copies, pieces) for name, pieces in rows.items()},
-        "num_characters": {name: len("".join(text.split())) for name, text in pooled.items()},
-        "small_sample": size < SMALL_SAMPLE,
+        "longest_copy": {},
+        "num_characters": sizes,
+        "small_sample": max(sizes.get(name, 0) for name in ("base", "policy")) < SMALL_SAMPLE,
     }
 
 
-def _copy(index: CopyIndex, pieces: Sequence[str]) -> dict[str, Any]:
-    """The longest run that one of the texts shares with the author's training text."""
-    found = max((index.longest_copy(piece) for piece in pieces), key=lambda copy: copy.length)
-    return {"length": found.length, "text": found.text}
+def _reference(
+    author: style.Author, rows: Mapping[str, Sequence[str]], seed: int
+) -> dict[str, Any]:
+    """The author's training text by itself, in the shape of a row."""
+    shortest = min(len(without_whitespace("".join(pieces))) for pieces in rows.values())
+    return {
+        "characters": len(without_whitespace(author.text)),
+        "rhythm": style.rhythm_of(author.text[:200_000], author.text, seed),
+        "register": style.register_of(author.text[:200_000], seed),
+        "richness": style.richness_of(author.text, shortest, seed),
+    }
 
 
-def _excerpt(windows: Sequence[Window], size: int) -> list[str]:
-    """Windows spread over the whole split, ``size`` characters together (or all there are)."""
-    if not len(windows):
-        return []
-    average = max(1, sum(len(w["text"]) for w in windows) // len(windows))
-    pieces: list[str] = []
-    for window in spread(windows, max(1, -(-size // average))):
-        pieces.append(window["text"][: size - sum(map(len, pieces))])
-    return pieces
+def _memorisation(
+    table: dict[str, dict[str, Any]],
+    rows: Mapping[str, Sequence[str]],
+    shelf: Shelf,
+    texts: Texts,
+    limit: int,
+) -> None:
+    """Every row against the training text, the held-out text and the other author's books."""
+    shelves: dict[str, Callable[[], Shelf]] = {"author": lambda: shelf}
+    for name, windows in (
+        ("held_out_author", texts.author_test),
+        ("other_author", texts.other_test),
+    ):
+        parts = chapters(windows) if len(windows) else {}
+        if any(map(str.strip, parts.values())):
+            shelves[name] = lambda parts=parts: Shelf(parts)  # type: ignore[misc]
+    for row in table.values():
+        row["memorisation"] = {}
+    for name, build in shelves.items():
+        books = build()
+        for row, pieces in rows.items():
+            if row != name:
+                table[row]["memorisation"][name] = books.memorised(pieces, limit)
+
+
+def _nearness(
+    table: dict[str, dict[str, Any]],
+    rows: Mapping[str, Sequence[str]],
+    texts: Texts,
+    parts: Any,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Delta, imposters, map, rolling Delta, attribution, two-sample test and Zeta.
+
+    What the texts do not allow is None, with the reason in `not_measured`.
+    """
+    pooled = {name: "\n".join(pieces) for name, pieces in rows.items()}
+    sources = {"author": works(parts)}
+    for name, windows in (
+        ("other_author", texts.other_test),
+        ("general", [*texts.general_train, *texts.general_test]),
+    ):
+        if len(windows) and join(windows).strip():
+            sources[name] = works(chapters(windows))
+    found: dict[str, Any] = {
+        "not_measured": {}, "map": None, "rolling": None, "attribution": None, "zeta": None,
+    }  # fmt: skip
+    try:
+        space = Space(sources)
+        for name, text in pooled.items():
+            table[name]["burrows_delta"] = space.distances(text, "burrows", settings.seed)
+            table[name]["cosine_delta"] = space.distances(text, "cosine", settings.seed)
+            table[name]["imposters"] = space.imposters(text, settings.seed)
+        found["map"], found["rolling"] = space.map(pooled), space.rolling(pooled)
+    except DataError as error:
+        found["not_measured"]["delta"] = str(error)
+    try:
+        judge_of = Attribution(sources, min(map(len, map(without_whitespace, pooled.values()))))
+        found["attribution"] = judge_of.summary(len(sources["author"]))
+        for name, text in pooled.items():
+            table[name]["attribution"] = judge_of.row(text)
+            table[name]["two_sample"] = judge_of.two_sample(text, settings.seed)
+    except DataError as error:
+        found["not_measured"]["attribution"] = str(error)
+    found["zeta"] = zeta_words(sources, pooled)
+    if found["zeta"] is None:
+        found["not_measured"]["zeta"] = "too little text of the author or of others"
+    return found

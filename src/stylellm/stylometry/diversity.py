@@ -1,7 +1,7 @@
 """How alike a set of generations is: Self-BLEU and the compression ratio.
 
 Both depend on how many texts there are and how long they are: compare with real text of exactly
-the same lengths (`intervals.real_range`). Repetition within a text is `ngrams.rep_n`.
+the same lengths (`intervals.apart`). Repetition within a text is `ngrams.rep_n`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ is resampled, never the word. All draws are seeded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,45 +123,24 @@ def clustered_share(hits: Sequence[bool], groups: Sequence[str], seed: int = 0) 
     return Interval(value, float(low), float(high), len(names))
 
 
-def real_range(
-    measure: Callable[[list[str]], float],
-    real: Sequence[str],
-    lengths: Sequence[int],
-    *,
-    draws: int = 100,
-    seed: int = 0,
-) -> Interval:
-    """What a measure of some generations would be on real text of exactly their lengths.
+def apart(text: str, lengths: Sequence[int], generator: np.random.Generator) -> list[str]:
+    """Stretches of exactly these lengths at random places of a real text, none over another.
 
-    Each draw takes, for every length, a stretch of that many non-whitespace characters at a random
-    place of a real text (a text is chosen in proportion to its places); `value` is the median.
-
-    Args:
-        measure: texts -> number, such as `diversity.self_bleu`.
-        real: the real texts.
-        lengths: non-whitespace characters of each generation.
+    For what a measure of some generations would be on real text of their lengths. White space is
+    left out, the order is drawn too, and the text goes round from its end to its beginning.
 
     Raises:
-        DataError: no length, or a length that no real text has.
+        DataError: the text is shorter than all stretches together.
     """
-    texts = [without_whitespace(text) for text in real]
-    if not lengths or max(lengths) > max(map(len, texts), default=0):
+    ink = without_whitespace(text)
+    if sum(lengths) > len(ink):
         raise DataError(
-            f"real texts of up to {max(map(len, texts), default=0)} characters cannot stand "
-            f"beside generations of {max(lengths, default=0)}",
-            "real texts as long as the generations",
+            f"a real text of {len(ink)} characters cannot stand beside {sum(lengths)} generated ones",
+            "real text of at least that length",
         )
-    generator = np.random.default_rng(seed)
-    values = [
-        measure([_stretch(texts, length, generator) for length in lengths]) for _ in range(draws)
-    ]
-    low, high = percentiles(np.array(values))
-    return Interval(float(np.median(values)), float(low), float(high), draws)
-
-
-def _stretch(texts: list[str], length: int, generator: np.random.Generator) -> str:
-    places = np.maximum(np.array([len(text) - length + 1 for text in texts]), 0)
-    at = int(generator.integers(places.sum()))
-    which = int(np.searchsorted(np.cumsum(places), at, side="right"))
-    begin = at - int(places[:which].sum())
-    return texts[which][begin : begin + length]
+    turn = int(generator.integers(max(len(ink), 1)))
+    turned = ink[turn:] + ink[:turn]
+    order = generator.permutation(np.asarray(lengths, dtype=np.int64))
+    gaps = np.sort(generator.integers(0, len(ink) - sum(lengths) + 1, size=len(order)))
+    begins = gaps + np.cumsum(order) - order
+    return [turned[a : a + n] for a, n in zip(begins.tolist(), order.tolist(), strict=True)]

@@ -67,16 +67,17 @@ def rolling_delta(
         raise DataError(f"rolling Delta with window {window} and step {step}", "1 or more")
     space = delta.fit(profiles, features=features, n_features=n_features, unit=unit)
     begins, scores = [], []
-    for begin, stretch in _windows(text, unit, window, step):
+    for begin, stretch in windows(text, unit, window, step):
         begins.append(begin)
         scores.append(space.scores(stretch))
     rows = [delta.distances(space.z, row, measure) for row in scores]
     return Rolling(space.names, tuple(begins), window, np.array(rows))
 
 
-def _windows(
+def windows(
     text: str, unit: delta.Unit, window: int, step: int
 ) -> Iterator[tuple[int, str | Sequence[str]]]:
+    """The first item and the text (for words: the words) of each window, as in `rolling_delta`."""
     if unit == "word":
         row = delta.tokens(text, unit)
         for begin in range(0, max(len(row) - window, 0) + 1, step):

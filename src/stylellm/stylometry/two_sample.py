@@ -116,12 +116,22 @@ def _auc(scores: np.ndarray, truth: np.ndarray, fold: np.ndarray, weights: np.nd
     Scores of different folds come from different models and are never compared with one another:
     pooled, an AUC of chance would fall below 0.5.
     """
-    from sklearn.metrics import roc_auc_score
-
     areas, sizes = [], []
     for number in np.unique(fold):
         here = (fold == number) & (weights > 0)
         if len(set(truth[here])) == 2:
-            areas.append(roc_auc_score(truth[here], scores[here], sample_weight=weights[here]))
+            areas.append(area(truth[here], scores[here], weights[here]))
             sizes.append(weights[here].sum())
     return float(np.average(areas, weights=sizes)) if areas else float("nan")
+
+
+def area(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
+    """Weighted area under the ROC curve, ties by half: the share of pairs in the right order.
+
+    As scikit-learn's `roc_auc_score`, which checks its input at a hundred times the cost.
+    """
+    _, place = np.unique(scores, return_inverse=True)
+    positive = np.bincount(place, weights * truth)
+    negative = np.bincount(place, weights * (1 - truth))
+    below = np.cumsum(negative) - negative
+    return float(positive @ (below + negative / 2) / (positive.sum() * negative.sum()))
