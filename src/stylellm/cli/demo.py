@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from stylellm.cli.evaluate import evaluate_run
     from stylellm.cli.show import print_result
-    from stylellm.cli.write import Writer
+    from stylellm.cli.write import write_all
+    from stylellm.cli.writer import Options, Writer
 
     started = time.perf_counter()
     config = demo_config(Path(args.output_dir), args.max_steps)
@@ -34,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     _stage(2, "evaluate")
     result, report = evaluate_run(folder)
     _stage(3, "write: before (base) and after (policy)")
-    Writer(folder, max_new_tokens=80).write(list(PROMPTS))
+    options = Options(changes={"max_new_tokens": 80}, seed=config.generation.seed)
+    write_all(Writer(folder, options), list(PROMPTS))
     _stage(4, "what was measured")
     print_result(result)
     print(f"report:  {report}")

@@ -101,3 +101,39 @@ def print_row(row: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print()
+
+
+def print_copies(runs: list[Any]) -> None:
+    """Runs of a text that stand in the books, one a line.
+
+    Args:
+        runs: of `stylellm.generation.copy_guard.Run`.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    for run in runs:
+        text = one_line(run.text)
+        console.print(f"copied: {run.length} characters, {text} ({run.source}, at {run.offset:,})")
+
+
+def print_fillings(fillings: list[Any]) -> None:
+    """Ways to fill the gaps, the best first, the answers in bold.
+
+    Args:
+        fillings: of `stylellm.generation.infill.Filling`.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for filling in fillings:
+        behind = "" if filling.suffix_nll is None else f" + {filling.suffix_nll:.2f}"
+        table.add_row(f"{filling.nll:.2f}{behind}", one_line(filling.text))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        "(nats per token: the answer given both sides, plus the text behind it; lower reads better)"
+    )
