@@ -101,7 +101,8 @@ def evaluate_policy(
             "a test (or validation) split",
             "Prepare again with data.test_fraction above 0.",
         )
-    clock, result = Clock(), {}
+    clock = Clock()
+    result: dict[str, Any] = {}
     with clock.stage("likelihood"):
         result |= _likelihoods(policy, tokenizer, texts, settings, progress)
     with clock.stage("samples"):
@@ -297,9 +298,9 @@ def _memorisation(
         row["memorisation"] = {}
     for name, build in shelves.items():
         books = build()
-        for row, pieces in rows.items():
-            if row != name:
-                table[row]["memorisation"][name] = books.memorised(pieces, limit)
+        for kind, pieces in rows.items():
+            if kind != name:
+                table[kind]["memorisation"][name] = books.memorised(pieces, limit)
 
 
 def _nearness(
