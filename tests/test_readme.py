@@ -42,6 +42,8 @@ DOCS = (
     "docs/sketch.zh-CN.md",
     "docs/troubleshooting.md",
     "docs/troubleshooting.zh-CN.md",
+    "docs/writing.md",
+    "docs/writing.zh-CN.md",
 )
 BENCHMARKS = ("bench_step", "bench_objective", "memory_fit")  # those that the pages name
 NOTICE = "仅供学习研究使用，武侠小说版权归原作者所有"

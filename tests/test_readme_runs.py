@@ -18,6 +18,7 @@ PAGES = (
     "README.md",
     "docs/evaluation.md",
     "docs/ingest.md",
+    "docs/writing.md",
 )  # both READMEs hold the same commands (test_readme.py)
 _BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
