@@ -144,7 +144,9 @@ def cache_name(policy: Any, tokenizer: Any, plan: Plan) -> str:
     told = asdict(plan)
     del told["num_samples"]  # more samples go on where fewer ended
     digest = hashlib.sha256(fingerprint(policy, told).encode())
-    for key, weight in sorted(get_peft_model_state_dict(policy).items()):
+    # Not "auto": that looks for the base on the hub, to see whether its vocabulary was changed.
+    weights = get_peft_model_state_dict(policy, save_embedding_layers=False)
+    for key, weight in sorted(weights.items()):
         digest.update(key.encode())
         digest.update(weight.detach().float().cpu().numpy().tobytes())
     digest.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
