@@ -25,6 +25,7 @@ COMMANDS = {
     "sweep": "train at several weights of kl_beta and compare the runs",
     "style": "the style of texts, and how near they are to others",
     "write": "continue prompts with base and policy",
+    "export": "a merged model to take elsewhere",
     "download": "bring a base model to this machine and verify it",
     "doctor": "what this machine has, what is wrong with it, what fits on it",
     "demo": "the whole way on the embedded model and sample",
