@@ -122,7 +122,7 @@ def write_card(work: Path) -> None:
         "collections, 21 collections by 鲁迅 (twice per pass; both public domain), and 2,954 encyclopaedia "
         "paragraphs from CMRC 2018 and DRCD (twice per pass; CC BY-SA 4.0 / 3.0, Wikipedia). Cleaned and "
         "simplified by `stylellm.corpus`. Three in ten sequences in infill form.",
-        f"Trained for {found['schedule']['to']:,} steps of 2,048 tokens, the last "
+        f"Trained for {found['schedule']['to']:,} steps of 4,096 tokens, the last "
         f"{found['schedule']['to'] - found['schedule']['from']:,} with a falling rate; Muon and AdamW.", "",
         "## Bits per character on text it never saw", "",
         "| text | stylellm-tiny | Witten-Bell 5-gram, same text | difference | characters |",

@@ -71,7 +71,7 @@ def test_evaluate_writes_json_and_report(
     # Trained on this author: his held-out text became likelier.
     assert result["author"]["policy"]["nll_per_token"] < result["author"]["base"]["nll_per_token"]
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "剑光一闪" in html and "<svg" in html
+    assert result["samples"][0]["prompt"] in html and "<svg" in html
     assert "drift on general text: KL" in capsys.readouterr().out
 
 
@@ -112,7 +112,7 @@ def test_write_reads_prompts_from_a_gbk_file(trained: Path, tmp_path: Path) -> N
 def test_write_asks_for_prompts(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    answers = iter(["剑光一闪", ""])
+    answers = iter(["剑光一闪", "", "/quit"])
     monkeypatch.setattr("builtins.input", lambda _prompt: next(answers))
     assert main(["write", str(trained / "run"), "--no_base"]) == 0
     assert "剑光一闪" in capsys.readouterr().out

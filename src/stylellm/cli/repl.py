@@ -45,10 +45,10 @@ class Conversation:
     def __init__(
         self,
         writer: Any,
-        ask: Callable[[str], str] = input,
+        ask: Callable[[str], str] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        self.writer, self.ask = writer, ask
+        self.writer, self.ask = writer, ask or input
         self.say = say or _say
         self.turns: list[Turn] = []
         self.seed = writer.options.seed
@@ -130,7 +130,9 @@ class Conversation:
             self.say(piece)
 
         try:
-            return self.writer.continue_texts([before], seeds=[self.seed], on_text=show)[0]
+            return self.writer.continue_texts(
+                [before], seeds=[self.seed], on_text=show, newest=True
+            )[0]
         except KeyboardInterrupt:
             self.say(" (stopped)")
             return "".join(pieces)
@@ -217,7 +219,7 @@ class Conversation:
             return
         last = self.turns[-1]
         before = self.story().removesuffix(last.written)
-        base = self.writer.continue_texts([before], seeds=[last.seed], which="base")[0]
+        base = self.writer.continue_texts([before], seeds=[last.seed], which="base", newest=True)[0]
         from stylellm.cli.show import print_row
 
         print_row({"prompt": last.given, "base": base, "policy": last.written})

@@ -134,6 +134,4 @@ def print_fillings(fillings: list[Any]) -> None:
         table.add_row(f"{filling.nll:.2f}{behind}", one_line(filling.text))
     console = Console(highlight=False)
     console.print(table)
-    console.print(
-        "(nats per token: the answer given both sides, plus the text behind it; lower reads better)"
-    )
+    console.print("nats per token, lower is better: the answer + the text behind it")

@@ -88,8 +88,9 @@ class Writer:
         which: str = "policy",
         progress: str | None = None,
         on_text: Callable[[str], None] | None = None,
+        newest: bool = False,
     ) -> list[str]:
-        """Continuations of the prompts, the newest part of those that are too long."""
+        """Continuations of the prompts; ``newest``: of a text that is too long its end is taken."""
         from stylellm.generation.copy_guard import guard_maker
         from stylellm.generation.sampler import generate
 
@@ -99,7 +100,7 @@ class Writer:
         if o.forbid_copies and which == "policy":
             guards = guard_maker(self.watch(), o.forbid_copies, self.tokenizer)
         return generate(
-            self.policy, self.tokenizer, [self._prompt(p) for p in prompts], self.sampling,
+            self.policy, self.tokenizer, [self._prompt(p, newest) for p in prompts], self.sampling,
             seed=list(seeds), use_adapter=which == "policy", progress=progress,
             logit_strength=mixed, guards=guards, on_text=on_text,
         )  # fmt: skip
@@ -134,7 +135,7 @@ class Writer:
             self._watch = CopyWatch(works)
         return self._watch
 
-    def _prompt(self, prompt: str) -> str:
+    def _prompt(self, prompt: str, newest: bool) -> str:
         from stylellm.errors import StyleLLMError
 
         if self.uses_chat():
@@ -146,7 +147,7 @@ class Writer:
             return self.tokenizer.apply_chat_template(
                 [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
             )
-        return self._newest(prompt)
+        return self._newest(prompt) if newest else prompt
 
     def uses_chat(self) -> bool:
         """Base models continue; instruct models are asked in their own form."""
