@@ -1,4 +1,4 @@
-"""``stylellm export``: the trained style as a merged model, a hub folder, or data for LLaMA-Factory."""
+"""``stylellm export merge``: base and adapter as one ordinary model."""
 
 from __future__ import annotations
 

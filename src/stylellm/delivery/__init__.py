@@ -1,1 +1,1 @@
-"""Taking a trained style elsewhere: merged models, cards, data for LLaMA-Factory, a server."""
+"""Taking the trained style elsewhere: merged models."""
