@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from stylellm.errors import DataError
+from stylellm.stylometry.normalise import normalise
 
 Script = Literal["simplified", "traditional", "keep"]
 SCRIPTS: tuple[str, ...] = ("simplified", "traditional", "keep")
@@ -43,6 +44,11 @@ def to_simplified(text: str) -> str:
     if is_simplified(text):
         return _keep_simplified(text, converted)
     return _ONLY.sub("只", _PARTICLE.sub("着", converted))
+
+
+def comparable(text: str) -> str:
+    """Simplified characters and one form of punctuation: script and edition are no style."""
+    return normalise(to_simplified(text))
 
 
 def is_simplified(text: str) -> bool:

@@ -7,7 +7,7 @@ while drifting no more, with one of the two strictly better. Strings and numbers
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -70,7 +70,7 @@ def compare(results: Mapping[str, Mapping[str, Any]]) -> list[Compared]:
     keys = _differing(results.values())
     runs = [_compared(name, result, keys) for name, result in results.items()]
     front = pareto_front([(run.gain, run.drift) for run in runs])
-    return [Compared(**{**asdict(run), "front": on}) for run, on in zip(runs, front, strict=True)]
+    return [replace(run, front=on) for run, on in zip(runs, front, strict=True)]
 
 
 def pareto_front(points: Sequence[tuple[float, float | None]]) -> list[bool]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stylellm.evaluation.tables import pick
+
 Better = Literal["below", "above"]
 
 
@@ -71,7 +73,7 @@ def failures(gate: Mapping[str, Any]) -> list[str]:
 
 
 def _longest_copy(result: Mapping[str, Any], limit: float | None) -> dict[str, Any] | None:
-    memory = _find(result, "style", "policy", "memorisation", "author")
+    memory = pick(result, "style", "policy", "memorisation", "author")
     longest = (memory or {}).get("longest")
     value = None if memory is None else longest["length"] if longest else 0
     row = _limit("longest_copy", "最长照抄", "longest copy", value, limit, "below")
@@ -82,7 +84,7 @@ def _longest_copy(result: Mapping[str, Any], limit: float | None) -> dict[str, A
 
 
 def _repetition(result: Mapping[str, Any], limit: float | None) -> dict[str, Any] | None:
-    found = _find(result, "style", "policy", "degeneration", "rep_4")
+    found = pick(result, "style", "policy", "degeneration", "rep_4")
     value = None
     if found is not None and found.get("real"):
         value = found["value"] - found["real"]["high"]
@@ -111,15 +113,8 @@ def _limit(
     }
 
 
-def _find(result: Mapping[str, Any], *keys: str) -> Any:
-    found: Any = result
-    for key in keys:
-        found = (found or {}).get(key)
-    return found
-
-
 def _value(result: Mapping[str, Any], *keys: str) -> float | None:
-    found = _find(result, *keys)
+    found = pick(result, *keys)
     return None if found is None else float(found["value"])
 
 

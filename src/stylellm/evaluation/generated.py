@@ -40,8 +40,8 @@ class Plan:
     Attributes:
         num_samples: texts of each model.
         sample_chars: characters of each at most.
-        batch_size: texts drawn together (the texts depend on it).
-        seed: of the first batch; each batch has its own.
+        batch_size: texts drawn together.
+        seed: of the first text; each text has its own.
     """
 
     prompts: Sequence[Prompt]
@@ -131,7 +131,7 @@ def _draw(policy: Any, tokenizer: Any, plan: Plan, start: int) -> list[dict[str,
         for model in ("base", "policy")
     }
     return [
-        {"prompt": prompt.text, "kind": prompt.kind, "seed": plan.seed + start}
+        {"prompt": prompt.text, "kind": prompt.kind, "seed": plan.seed + start + k}
         | {model: texts[k][: plan.sample_chars] for model, texts in columns.items()}
         for k, prompt in enumerate(prompts)
     ]

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stylellm.corpus.script import to_simplified
+from stylellm.corpus.script import comparable
 from stylellm.masking.collate import Window
-from stylellm.stylometry.normalise import normalise
 from stylellm.stylometry.text import without_whitespace
 
 ROWS = ("base", "policy", "other_author", "held_out_author")
@@ -37,11 +36,6 @@ class Texts:
     general_test: Sequence[Window] = ()
     other_test: Sequence[Window] = ()
     general_train: Sequence[Window] = ()
-
-
-def comparable(text: str) -> str:
-    """Simplified characters and one form of punctuation: script and edition are no style."""
-    return normalise(to_simplified(text))
 
 
 def join(windows: str | Sequence[Window]) -> str:

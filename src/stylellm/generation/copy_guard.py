@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from stylellm.corpus.script import to_simplified
+from stylellm.corpus import script
 from stylellm.stylometry.copying import CopyIndex
-from stylellm.stylometry.normalise import normalise
 
 TRIED = 4
 """Tokens that are tried at least, the likeliest first, where the next one could complete a run."""
@@ -129,7 +128,7 @@ class CopyGuard:
 
 def comparable(text: str) -> str:
     """As texts are compared: simplified, one form of punctuation; broken bytes equal nothing."""
-    return normalise(to_simplified(text)).replace("\ufffd", NO_CHARACTER)
+    return script.comparable(text).replace("\ufffd", NO_CHARACTER)
 
 
 def guard_maker(
