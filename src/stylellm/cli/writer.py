@@ -126,13 +126,11 @@ class Writer:
         """
         if self._watch is None:
             from stylellm.cli.build import windows_of
+            from stylellm.evaluation.texts import chapters
             from stylellm.generation.copy_guard import CopyWatch
 
-            works: dict[str, str] = {}
-            for window in windows_of(self.books, "train"):
-                name = " · ".join(str(window[k]) for k in ("work", "chapter") if window.get(k))
-                works[name] = works.get(name, "") + window["text"]
-            self._watch = CopyWatch(works)
+            parts = chapters(windows_of(self.books, "train"))
+            self._watch = CopyWatch({" · ".join(filter(None, p)): t for p, t in parts.items()})
         return self._watch
 
     def _prompt(self, prompt: str, newest: bool) -> str:

@@ -50,13 +50,12 @@ class Shelf:
     def memorised(self, texts: Sequence[str], limit: int) -> dict[str, Any]:
         """What some texts share with these books (`memorisation`), ready for JSON."""
         found = memorisation.memorisation(self.index, texts, limit=limit)
-        lengths = [self.index.match(text).lengths for text in texts]
         return {
             "longest": self.describe(found.longest.copy) if found.longest else None,
             "copied": figure(found.copied, len(texts) < SMALL_TEXTS),
             "limit": limit,
             "lengths": list(found.longest_each),
-            "novelty": {str(n): _novelty(lengths, n) for n in memorisation.NOVELTY},
+            "novelty": {str(n): _novelty(found.statistics, n) for n in memorisation.NOVELTY},
         }
 
     def runs(self, text: str, shortest: int = SHOWN) -> list[dict[str, Any]]:

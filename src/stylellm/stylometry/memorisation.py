@@ -40,6 +40,7 @@ class Memorisation:
         novelty: n -> share of all n-gram occurrences of all generations that stand in no book;
             None where no generation has n characters.
         runs: the copied runs (`limit` or more), longest first.
+        statistics: `Matches.lengths` of each generation.
     """
 
     limit: int
@@ -48,6 +49,7 @@ class Memorisation:
     longest_each: tuple[int, ...]
     novelty: dict[int, float | None]
     runs: tuple[Run, ...]
+    statistics: tuple[np.ndarray, ...] = ()
 
 
 def memorisation(
@@ -75,10 +77,12 @@ def memorisation(
         )
     longest: list[Run] = []
     runs: list[Run] = []
+    statistics: list[np.ndarray] = []
     fresh = dict.fromkeys(lengths, 0)
     total = dict.fromkeys(lengths, 0)
     for number, text in enumerate(generations):
         matches = index.match(text)
+        statistics.append(matches.lengths)
         longest.append(Run(number, matches.longest_copy()))
         runs += [Run(number, copy) for copy in matches.copies(limit)]
         for n in lengths:
@@ -93,4 +97,5 @@ def memorisation(
         longest_each=tuple(run.copy.length for run in longest),
         novelty={n: fresh[n] / total[n] if total[n] else None for n in lengths},
         runs=tuple(sorted(runs, key=lambda run: -run.copy.length)),
+        statistics=tuple(statistics),
     )
