@@ -27,6 +27,8 @@ DRAWN = Sampling(max_new_tokens=40)
         ("第一。第二。", {"max_chars": 5}, "第一。第二"),
         ("他去了。第二回 夜雨", {"stop": ("第二回",)}, "他去了。"),
         ("甲乙丙丁", {"stop": ("丁", "乙", "")}, "甲"),
+        ("剑光\ufffd", {}, "剑光"),
+        ("剑光\ufffd", {"finished": True}, "剑光\ufffd"),
         ("v1.5 is out. And", {"sentence_end": True}, "v1.5 is out."),
     ],
 )

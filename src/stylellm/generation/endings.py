@@ -29,6 +29,8 @@ def cut(
         stop: the text ends before the first of these.
         finished: the model ended the text by itself: its last words are no fragment.
     """
+    if not finished:
+        text = text.rstrip("\ufffd")  # the last token may hold half a character
     ends = [place for word in stop if word and (place := text.find(word)) >= 0]
     if ends:
         text, finished = text[: min(ends)], True
