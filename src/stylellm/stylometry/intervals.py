@@ -72,6 +72,17 @@ def percentiles(values: np.ndarray, confidence: float = CONFIDENCE) -> np.ndarra
     return np.quantile(values, [tail, 1 - tail], axis=0)
 
 
+def around(value: float, drawn: np.ndarray, confidence: float = CONFIDENCE) -> np.ndarray:
+    """Percentiles of a distance's bootstrap values `[draws]`, without the bootstrap's bias, as `[2]`.
+
+    The distance of two samples is above that of their sources, and a resample of a sample adds as
+    much again: plain percentiles sit high and may leave out the estimate. The bias, the draws' mean
+    less the estimate, is taken off (Efron and Tibshirani 1993, section 10.3); nothing below 0 is left.
+    """
+    low, high = percentiles(drawn, confidence) - (drawn.mean() - value)
+    return np.maximum([min(low, value), max(high, value)], 0.0)
+
+
 def mean(values: Sequence[float], *, draws: int = DRAWS, seed: int = 0) -> Interval:
     """Mean with its percentile bootstrap interval (Efron 1979); None below 2 values.
 

@@ -13,8 +13,8 @@ _CJK = "\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _AFTER = f"{_CJK}“”‘’《》（）…—，。、；：？！"
 _TO_FULL_WIDTH = str.maketrans(",;:?!.()", "，；：？！。（）")
 _HALF_WIDTH = re.compile(rf"(?<=[{_AFTER}])(?:[,;:?!()]|\.(?![.\w]))+|[,;:?!()]+(?=[{_AFTER}])")
-_ELLIPSIS = re.compile(r"[.．]{3,}|…+|。{3,}|[·•・･]{3,}")
-_DASH = re.compile(r"-{2,}|[—―─]+")
+_ELLIPSIS = re.compile(r"(?:[.．]{3,}|…|。{3,}|[·•・･]{3,})+")
+_DASH = re.compile(r"(?:-{2,}|[—―─])+")
 _STRAIGHT_PAIR = re.compile(r'"([^"\n]*)"')
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 
@@ -46,7 +46,8 @@ def normalise(text: str) -> str:
     text = _ELLIPSIS.sub("……", text)
     text = _DASH.sub("——", text)
     text = _STRAIGHT_PAIR.sub(r"“\1”", text)
-    return _HALF_WIDTH.sub(lambda found: found.group().translate(_TO_FULL_WIDTH), text)
+    text = _HALF_WIDTH.sub(lambda found: found.group().translate(_TO_FULL_WIDTH), text)
+    return _ELLIPSIS.sub("……", text)  # a full stop made just now may be the third of a run
 
 
 NAME_MARK = "〓"

@@ -115,9 +115,8 @@ def jsd_interval(
 ) -> Interval:
     """`function_words.jsd` of two texts with a bootstrap interval over passages of both.
 
-    The divergence of two samples is never below that of their sources, and a resample of a sample
-    adds to it: the interval sits high, more so for short texts, and may leave out the value. It is
-    for the comparison of rows of one length.
+    The divergence of two samples is above that of their sources, more so for short texts: compare
+    rows of one length. What the resampling itself adds is taken off (`intervals.around`).
 
     Returns:
         `n` is the smaller number of passages; no interval where a text is one passage.
@@ -130,7 +129,7 @@ def jsd_interval(
     if one is None or two is None:
         return Interval(value, None, None, n)
     drawn = [jensen_shannon(_bins(a), _bins(b)) for a, b in zip(one, two, strict=True)]
-    low, high = intervals.percentiles(np.array(drawn))
+    low, high = intervals.around(value, np.array(drawn))
     return Interval(value, float(low), float(high), n)
 
 
