@@ -593,3 +593,11 @@ def test_it_takes_what_the_suite_makes(tmp_path: Path) -> None:
     assert [row[-1] for row in cells[1:]] == [f"{result['num_characters'][n]:,}" for n in ROWS]
     assert float(cells[1][1]) == pytest.approx(result["function_word_jsd"]["base"], abs=5e-5)
     assert "小样本" in html
+
+
+def test_short_runs_are_no_copies(result: dict[str, Any]) -> None:
+    """One character more than the author's own nine is no reason to look anything up."""
+    result["longest_copy"]["held_out_author"] = {"length": 9, "text": "甲" * 9}
+    result["longest_copy"]["policy"] = {"length": 10, "text": "甲" * 10}
+    assert "抄得更长" not in text_of(result)
+    assert "多是常用语" in text_of(result)

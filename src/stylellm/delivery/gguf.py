@@ -159,7 +159,9 @@ def _convert(script: Path | None, model: Path, output: Path, outtype: str, rule:
         sys.executable, "-c", DRIVER, str(script.resolve()) if script else "", rule,
         str(model), "--outfile", str(output), "--outtype", outtype,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", errors="replace"
+    )
     if done.returncode == 0 and output.is_file():
         return
     said = (done.stderr or done.stdout).strip().splitlines()

@@ -53,10 +53,17 @@ def export_hub(
 
     check_new(output)
     repo_id = model_id(repo_id)
+    if "/" not in repo_id:
+        raise ModelError(f"the repository {repo_id!r} names no owner", "--repo_id USER/NAME")
     adapter = _adapter_config(folder)
     named = base_model or str(adapter.get("base_model_name_or_path"))
-    if not merged:
-        named = _public_base(named)
+    public = _public_base(named)
+    if not (public or merged):
+        raise ModelError(
+            f"the adapter's base is {named}, which is no id on a hub",
+            "a base that others can load",
+            "Name its id with --base_model USER/NAME, or export the whole model with --merged.",
+        )
     with new_folder(output) as path:
         if merged:
             merge(folder, path / "model", base=base, revision=config.model.revision)
@@ -64,11 +71,11 @@ def export_hub(
                 file.rename(path / file.name)
             (path / "model").rmdir()
         else:
-            _copy_adapter(folder, path, adapter, named, base or config.model.model_name_or_path,
-                          config.model.revision)  # fmt: skip
+            _copy_adapter(folder, path, {**adapter, "base_model_name_or_path": public},
+                          base or config.model.model_name_or_path, config.model.revision)  # fmt: skip
         card = model_card(
-            folder, config, adapter, repo_id=repo_id, base_model=named, merged=merged,
-            license=license,
+            folder, config, adapter, repo_id=repo_id, base_model=public or None,
+            base_name=public or Path(named).name, merged=merged, license=license,
         )  # fmt: skip
         write_text(path / CARD, card)
 
@@ -79,23 +86,28 @@ def model_card(
     adapter: Mapping[str, Any],
     *,
     repo_id: str,
-    base_model: str,
+    base_model: str | None,
+    base_name: str,
     merged: bool,
     license: str,
 ) -> str:
-    """The card in Markdown, with the metadata that hubs read on top."""
+    """The card in Markdown, with the metadata that hubs read on top.
+
+    Args:
+        base_model: the base's id on a hub; None where it has none.
+        base_name: how the text calls it.
+    """
     from huggingface_hub import ModelCardData
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from stylellm.training.run import RUN_FILE
 
-    on_hub = "/" in base_model and not Path(base_model).is_dir()
     data = ModelCardData(
         language="zh",
         license=license,
         library_name="transformers" if merged else "peft",
         pipeline_tag="text-generation",
-        base_model=base_model if on_hub else None,
+        base_model=base_model,
         tags=["stylellm", "style", "author-style", *([] if merged else ["lora"])],
     )
     environment = Environment(
@@ -106,7 +118,7 @@ def model_card(
     return environment.get_template(TEMPLATE).render(
         metadata=data.to_yaml(),
         repo_id=repo_id,
-        base_model=base_model if on_hub else Path(base_model).name,
+        base_model=base_name,
         merged=merged,
         config=config,
         adapter=adapter,
@@ -128,32 +140,23 @@ def _adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def _public_base(name: str) -> str:
-    """The id of the base; a folder of this machine means nothing elsewhere.
-
-    Raises:
-        ModelError: it has none.
-    """
+    """The id of the base; empty for a folder of this machine, which means nothing elsewhere."""
     from stylellm.hub.names import model_id
 
     try:
         return model_id(name)
-    except ModelError as error:
-        raise ModelError(
-            f"the adapter's base is {name}, which is no id on a hub",
-            "a base that others can load",
-            "Name its id with --base_model USER/NAME, or export the whole model with --merged.",
-        ) from error
+    except ModelError:
+        return ""
 
 
 def _copy_adapter(
-    folder: Path, path: Path, adapter: dict[str, Any], base_model: str, local: str, revision: Any
+    folder: Path, path: Path, adapter: dict[str, Any], base: str, revision: Any
 ) -> None:
     from stylellm.model.load import load_tokenizer
 
     shutil.copyfile(folder / ADAPTER_FILES[1], path / ADAPTER_FILES[1])
-    shown = {**adapter, "base_model_name_or_path": base_model}
-    write_text(path / ADAPTER_FILES[0], json.dumps(shown, ensure_ascii=False, indent=2) + "\n")
-    load_tokenizer(local, revision=revision).save_pretrained(path)
+    write_text(path / ADAPTER_FILES[0], json.dumps(adapter, ensure_ascii=False, indent=2) + "\n")
+    load_tokenizer(base, revision=revision).save_pretrained(path)
 
 
 def _data(config: Any) -> dict[str, Any] | None:

@@ -87,6 +87,10 @@ def training_plots(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
         "kl": Label(
             "训练曲线：与底座的 KL（每词元奈特）", "Training: KL from the base, nats per token"
         ),
+        "eval_longest_copy": Label(
+            "训练曲线：最长照抄（字）", "Training: longest copy, characters"
+        ),
+        "eval_function_word_jsd": Label("训练曲线：虚词距离", "Training: function-word JSD"),
     }
     plots = []
     for group, curves in groups.items():

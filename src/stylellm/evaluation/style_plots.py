@@ -116,6 +116,7 @@ def map_plot(result: Mapping[str, Any]) -> Plot | None:
                          alpha=0.75, zorder=3 if kind in WRITTEN else 2)  # fmt: skip
         axes.margins(0.06)
         axes.set_xlabel(f"主成分 1 component 1, {100 * found['explained'][0]:.0f}%")
+        axes.set_ylabel(f"主成分 2 component 2, {100 * found['explained'][1]:.0f}%")
         axes.set_xticklabels([])
         axes.set_yticklabels([])
     title = Label("文风地图：训练后的文字应离开底座、落到作者一带",

@@ -22,6 +22,7 @@ from stylellm.evaluation.scale import (
     sign,
 )
 from stylellm.evaluation.tables import Label, fixed, integer, is_number, percent, pick
+from stylellm.stylometry.memorisation import LIMIT
 
 QUOTE_CHARACTERS = 40
 
@@ -224,6 +225,11 @@ def _copying(result: Mapping[str, Any]) -> Label:
         return Label(f"{zh}。", f"{en}.")
     zh += f"；作者的新文字与训练用书最长相同 {own} 个字"
     en += f"; the author's own new text shares {own}"
+    if own < length < LIMIT:
+        return Label(
+            f"{zh}，短于 {LIMIT} 字的相同多是常用语。",
+            f"{en}, and runs below {LIMIT} characters are mostly common phrases.",
+        )
     if length > own:
         return Label(
             f"{zh}，它抄得更长，请对照原文查看。",
