@@ -1,10 +1,10 @@
-# make demo | test | check | test-gpu.  Without make: see README.md (python -m venv, pip install, stylellm demo).
+# make demo | test | check | test-gpu | test-gguf.  Without make: see README.md (python -m venv, pip install, stylellm demo).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check test-gpu clean
+.PHONY: demo test check test-gpu test-gguf clean
 
 # torch first: its CPU build, where pip is pointed at one, is not replaced by what others ask for.
 $(STAMP): requirements.txt constraints.txt pyproject.toml
@@ -20,17 +20,25 @@ $(VENV)/.dev: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/stylellm demo
 
+# What make test leaves out: tests that need a GPU, or minutes of installing.
+ELSEWHERE := gpu or llamacpp
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not ($(ELSEWHERE))"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow and not corpus and not gpu"
+	$(BIN)/python -m pytest -m "not (slow or corpus or $(ELSEWHERE))"
 
 test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest -m gpu
+
+# Compiles llama-cpp-python: about 15 minutes on one core.
+test-gguf: $(VENV)/.dev
+	$(BIN)/python -m pip install -q "llama-cpp-python>=0.3.16"
+	$(BIN)/python -m pytest -m llamacpp
 
 clean:
 	rm -rf $(VENV) build output prepared .pytest_cache .mypy_cache .ruff_cache

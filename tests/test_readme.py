@@ -34,6 +34,10 @@ DOCS = (
     "docs/install.md",
     "docs/install.zh-CN.md",
     "docs/evaluation.md",
+    "docs/export.md",
+    "docs/export.zh-CN.md",
+    "docs/serving.md",
+    "docs/serving.zh-CN.md",
     "docs/evaluation.zh-CN.md",
     "docs/method.md",
     "docs/performance.md",
@@ -107,10 +111,21 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     return subparsers.choices[command]
 
 
+def parsers_of(command: str) -> dict[str, argparse.ArgumentParser]:
+    """The parser of a subcommand, and those of its kinds (`export merge`)."""
+    found = {"": parser_of(command)}
+    for action in found[""]._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= action.choices
+    return found
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
     """Parses a command line; option names must be written out in full."""
     args = build_parser(argv[0]).parse_args(argv)
-    options = parser_of(argv[0])._option_string_actions
+    parsers = parsers_of(argv[0])
+    kind = argv[1] if argv[1:] and argv[1] in parsers else ""
+    options = parsers[""]._option_string_actions | parsers[kind]._option_string_actions
     for word in argv[1:]:
         assert not word.startswith("--") or word.split("=")[0] in options, word
     return args
@@ -236,11 +251,11 @@ def test_only_commands_that_exist_are_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", DOCS)
 def test_only_options_that_exist_are_named(name: str) -> None:
-    known = "".join(parser_of(command).format_help() for command in COMMANDS)
+    known = "".join(p.format_help() for c in COMMANDS for p in parsers_of(c).values())
     known += read("scripts/setup_data.py") + read("scripts/inference.py")
     known += "".join(read(f"benchmarks/{file}.py") for file in BENCHMARKS)
     for text in code(name):
-        if "pip install" in text or text == "--index-url":
+        if "pip install" in text or text.startswith(("--index-url", "vllm serve")):
             continue
         for option in re.findall(r"(?<!\S)--[a-z_-]+", text):
             assert option in ("--version", "--nproc_per_node") or option in known, text

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from stylellm.cli.main import main
 from stylellm.delivery.merge import RECORD, TOLERANCE, check, compare, merge
-from stylellm.errors import ModelError, OutputError
+from stylellm.errors import ModelError, OutputError, StyleLLMError
+from stylellm.generation.strength import set_strength
 
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -102,3 +103,27 @@ def test_command(make_policy: Any, tmp_path: Path, capsys: pytest.CaptureFixture
     assert main([*command, str(tmp_path / "合并"), "--dtype", "float32"]) == 0
     assert "limit 1e-06" in capsys.readouterr().out
     assert (tmp_path / "合并" / "tokenizer.json").is_file()
+
+
+@pytest.mark.parametrize("kind", ["plain", "rows"])
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.5])
+def test_strength_is_merged(make_policy: Any, tmp_path: Path, kind: str, value: float) -> None:
+    policy = saved(make_policy, tmp_path / "adapter", **KINDS[kind])
+    command = ["export", "merge", str(tmp_path / "adapter"), "--output_dir", str(tmp_path / "out")]
+    assert main([*command, "--dtype", "float32", "--strength", str(value)]) == 0
+    plain = AutoModelForCausalLM.from_pretrained(str(tmp_path / "out"), dtype=torch.float32)
+    ids = torch.tensor([[5, 100, 2, 3, 42, 7]])
+    set_strength(policy, value)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            plain(input_ids=ids).logits, policy(input_ids=ids).logits, atol=1e-4, rtol=1e-4
+        )
+    assert json.loads((tmp_path / "out" / RECORD).read_text())["strength"] == value
+
+
+def test_a_strength_that_cannot_be(make_policy: Any, tmp_path: Path) -> None:
+    saved(make_policy, tmp_path / "adapter", **KINDS["dora"])
+    for value in (0.5, 3.0):
+        with pytest.raises(StyleLLMError, match=r"DoRA|strength of 3"):
+            merge(tmp_path / "adapter", tmp_path / "out", strength=value)
+    assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylellm.generation.endings import SENTENCE_END, cut
-from stylellm.generation.sampler import Sampling, generate
+from stylellm.generation.sampler import Sampling, draw, generate
 
 WRITTEN = st.text(alphabet="剑光他笑道。！？”，…", max_size=60)
 DRAWN = Sampling(max_new_tokens=40)
@@ -84,3 +84,20 @@ def test_a_stream_shows_what_is_returned(
         shown = "".join(pieces)
         # Without a whole sentence the text is left as it is, and it had been shown as it grew.
         assert shown == text or (change.get("sentence_end") and shown.startswith(text))
+
+
+def test_tokens_and_ends_are_counted(policy: Any, tiny_tokenizer: Any) -> None:
+    """Against the ids of transformers' own generate: what ended by words was padded, not written."""
+    ids = [tiny_tokenizer(t)["input_ids"] for t in ("剑光一闪", "他", "雪下了一夜，")]
+    free = draw(policy, tiny_tokenizer, ids, DRAWN, seeds=[1, 2, 3])
+    assert all(w.tokens == 40 and not w.ended for w in free if not w.ended)
+    word = free[0].text[5:7]
+    stopped = draw(policy, tiny_tokenizer, ids, replace(DRAWN, stop=(word,)), seeds=[1, 2, 3])
+    first = stopped[0]
+    assert first.ended
+    assert first.text == free[0].text.split(word)[0]
+    whole = tiny_tokenizer(free[0].text)["input_ids"]
+    assert len(tiny_tokenizer(first.text)["input_ids"]) <= first.tokens <= len(whole)
+    short = draw(policy, tiny_tokenizer, ids[:1], replace(DRAWN, max_chars=3), seeds=[1])[0]
+    assert not short.ended
+    assert short.tokens < 40

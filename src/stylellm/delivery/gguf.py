@@ -66,6 +66,7 @@ def export_gguf(
     llama_cpp: str | None = None,
     base: str | None = None,
     revision: str | None = None,
+    strength: float = 1.0,
     sampling: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes ``<name>-<outtype>.gguf`` and an Ollama Modelfile.
@@ -76,6 +77,7 @@ def export_gguf(
         outtype: f32, f16, bf16 or q8_0 (smaller ones are made from f16 by llama-quantize).
         llama_cpp: a checkout of llama.cpp; else $LLAMA_CPP, the PATH, the installed package.
         base, revision: the base model, if not the adapter's own.
+        strength: of the style, 0 to 2, for good.
         sampling: generation settings of the run, for the Modelfile.
 
     Returns:
@@ -93,7 +95,8 @@ def export_gguf(
         model = folder
         if not _is_whole_model(folder):
             model = path / "merged"
-            merge(folder, model, base=base, revision=revision, dtype=MERGE_TYPE[outtype])
+            merge(folder, model, base=base, revision=revision, dtype=MERGE_TYPE[outtype],
+                  strength=strength)  # fmt: skip
         rule = splitting_rule(model)
         _convert(script, model, path / name, outtype, rule)
         write_text(path / MODELFILE, modelfile(name, model, sampling or {}))

@@ -1,6 +1,6 @@
 """The adapter added to the base's weights: one ordinary model that needs neither peft nor StyleLLM.
 
-W' = W + scaling * B A, and the trained token rows are written over the base's. A sum in bfloat16 or
+W' = W + strength * scaling * B A, and the trained token rows are written over the base's. A sum in bfloat16 or
 float16 is rounded, so every export compares the saved model with the adapter (see `TOLERANCE`).
 
 Shapes: T tokens, V vocabulary.
@@ -19,6 +19,7 @@ import torch
 from stylellm.delivery.folder import check_new, new_folder
 from stylellm.errors import ModelError
 from stylellm.files import write_text
+from stylellm.generation.strength import set_strength
 from stylellm.model.load import load_base, model_location
 from stylellm.model.policy import load_policy
 
@@ -53,6 +54,7 @@ def merge(
     base: str | None = None,
     revision: str | None = None,
     dtype: str = "auto",
+    strength: float = 1.0,
     texts: Sequence[str] = TEXTS,
 ) -> Agreement:
     """Writes the merged model, its tokenizer and the record of the comparison.
@@ -62,6 +64,7 @@ def merge(
         output: a new folder.
         base, revision: the base model, if not the adapter's own.
         dtype: float32, bfloat16, float16, or auto: as the base was saved.
+        strength: of the style, 0 to 2, for good.
         texts: what both models read for the comparison.
 
     Raises:
@@ -70,6 +73,8 @@ def merge(
     """
     check_new(output)
     policy, tokenizer = load_policy(folder, base=base, revision=revision, dtype="float32")
+    if strength != 1:
+        set_strength(policy, strength)
     own = _saved_dtype(policy)
     _refuse_quantised(policy, base or str(folder))
     name = own if dtype == "auto" else dtype
@@ -86,7 +91,8 @@ def merge(
         after = _logits(load_base(str(path), dtype=name), ids)
         found = compare(before, after, name)
         check(found)
-        write_text(path / RECORD, json.dumps(asdict(found), indent=2) + "\n")
+        record = asdict(found) | {"strength": strength}
+        write_text(path / RECORD, json.dumps(record, indent=2) + "\n")
     return found
 
 

@@ -40,6 +40,21 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Written:
+    """A drawn text.
+
+    Attributes:
+        text: cut to its end, without the prompt.
+        tokens: how many were drawn, an end-of-text token counted.
+        ended: the text came to an end by itself or at a stop string; else its length ran out.
+    """
+
+    text: str
+    tokens: int
+    ended: bool
+
+
 def control_token_ids(tokenizer: Any) -> list[int]:
     """Ids of the control tokens that no text contains (sentinels), the end-of-text token excepted."""
     special = set(tokenizer.all_special_ids)
@@ -111,8 +126,15 @@ def generate(
     return texts
 
 
-@torch.inference_mode()
 def generate_ids(
+    policy: Any, tokenizer: Any, ids: Sequence[Sequence[int]], sampling: Sampling, **options: Any
+) -> list[str]:
+    """The texts of `draw`."""
+    return [found.text for found in draw(policy, tokenizer, ids, sampling, **options)]
+
+
+@torch.inference_mode()
+def draw(
     policy: Any,
     tokenizer: Any,
     ids: Sequence[Sequence[int]],
@@ -123,12 +145,15 @@ def generate_ids(
     guards: Sequence[Any] = (),
     on_text: Callable[[str], None] | None = None,
     extra_ends: Sequence[int] = (),
-) -> list[str]:
+) -> list[Written]:
     """Continues sequences of token ids as one batch; see `generate`.
 
     Args:
         ids: the prompts.
         extra_ends: more tokens that end a text, allowed although they are control tokens.
+
+    Raises:
+        StyleLLMError: a prompt leaves no room for new tokens.
     """
     longest = max(map(len, ids))
     _check_room(policy, longest, sampling.max_new_tokens)
@@ -163,11 +188,28 @@ def generate_ids(
         stopping_criteria=_criteria(sampling, decode, longest),
         streamer=stream,
     )
-    rows = [row[longest:].tolist() for row in output]
-    texts = [_cut(decode(r), sampling, finished=bool(set(ends) & set(r))) for r in rows]
+    written = [
+        _written(row[longest:].tolist(), ends, tokenizer.pad_token_id, decode, sampling)
+        for row in output
+    ]
     if stream:
-        stream.finish(texts[0])
-    return texts
+        stream.finish(written[0].text)
+    return written
+
+
+def _written(
+    row: list[int], ends: Sequence[int], pad: int, decode: Any, sampling: Sampling
+) -> Written:
+    """One row of a batch; it was padded from where it ended, by itself or by its words."""
+    whole = decode(row)
+    most = sampling.max_chars
+    stopped = any(word in whole for word in sampling.stop if word)
+    by_words = stopped or (most is not None and len(whole) >= most)
+    end = next((i for i, token in enumerate(row) if token in ends or token == pad), None)
+    finished = end is not None and not by_words and row[end] in ends
+    tokens = len(row) if end is None else end + finished
+    text = _cut(whole, sampling, finished=finished)
+    return Written(text, tokens, finished or stopped)
 
 
 def _decoder(tokenizer: Any, ends: Sequence[int]) -> Callable[[list[int]], str]:
