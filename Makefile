@@ -1,10 +1,10 @@
-# make demo | test | check | test-gpu | test-gguf.  Without make: see README.md (python -m venv, pip install, stylellm demo).
+# make demo | test | check | test-gpu | test-gguf | test-llamafactory.  Without make: see README.md (python -m venv, pip install, stylellm demo).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check test-gpu test-gguf clean
+.PHONY: demo test check test-gpu test-gguf test-llamafactory clean
 
 # torch first: its CPU build, where pip is pointed at one, is not replaced by what others ask for.
 $(STAMP): requirements.txt constraints.txt pyproject.toml
@@ -21,7 +21,7 @@ demo: $(STAMP)
 	$(BIN)/stylellm demo
 
 # What make test leaves out: tests that need a GPU, or minutes of installing.
-ELSEWHERE := gpu or llamacpp
+ELSEWHERE := gpu or llamacpp or llamafactory
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not ($(ELSEWHERE))"
@@ -39,6 +39,11 @@ test-gpu: $(VENV)/.dev
 test-gguf: $(VENV)/.dev
 	$(BIN)/python -m pip install -q "llama-cpp-python>=0.3.16"
 	$(BIN)/python -m pytest -m llamacpp
+
+# Installs LLaMA-Factory beside it, several GB (STYLELLM_LLAMAFACTORY_VENV names one that is there).
+test-llamafactory: $(VENV)/.dev
+	test -n "$(STYLELLM_LLAMAFACTORY_VENV)" || $(BIN)/python scripts/train_llamafactory.py --install
+	$(BIN)/python -m pytest -m llamafactory
 
 clean:
 	rm -rf $(VENV) build output prepared .pytest_cache .mypy_cache .ruff_cache

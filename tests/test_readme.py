@@ -32,6 +32,8 @@ DOCS = (
     "docs/ingest.md",
     "docs/ingest.zh-CN.md",
     "docs/install.md",
+    "docs/llamafactory.md",
+    "docs/llamafactory.zh-CN.md",
     "docs/install.zh-CN.md",
     "docs/evaluation.md",
     "docs/export.md",
@@ -253,6 +255,7 @@ def test_only_commands_that_exist_are_named(name: str) -> None:
 def test_only_options_that_exist_are_named(name: str) -> None:
     known = "".join(p.format_help() for c in COMMANDS for p in parsers_of(c).values())
     known += read("scripts/setup_data.py") + read("scripts/inference.py")
+    known += read("src/stylellm/cli/llamafactory.py")
     known += "".join(read(f"benchmarks/{file}.py") for file in BENCHMARKS)
     for text in code(name):
         if "pip install" in text or text.startswith(("--index-url", "vllm serve")):

@@ -11,6 +11,7 @@ EXAMPLE = """\
 example:
   stylellm export merge output/wuxia_model --output_dir merged
   stylellm export gguf output/wuxia_model --output_dir wuxia-gguf --outtype q8_0
+  stylellm export llamafactory --config train_config.yaml --output_dir output/llamafactory
   stylellm export hub output/wuxia_model --output_dir wuxia-hub --repo_id me/wuxia-lora"""
 
 
@@ -35,6 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     hub.add_argument("--merged", action="store_true",
                      help="the merged model instead of the adapter")  # fmt: skip
     hub.add_argument("--license", default="other", help="of the weights (other)")
+
+    _add_llamafactory(kinds)
+
+
+def _add_llamafactory(kinds: Any) -> None:
+    from stylellm.cli.options import add_config_arguments
+
+    text = "data and configurations for training with LLaMA-Factory"
+    parser = kinds.add_parser("llamafactory", help=text, description=text)
+    parser.set_defaults(run_kind=_llamafactory)
+    add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,4 +116,18 @@ def _hub(args: argparse.Namespace) -> int:
     )  # fmt: skip
     print(f"model card: {output / 'README.md'} (read it before you upload)")
     print(f"upload:     hf upload {args.repo_id} {output}")
+    return 0
+
+
+def _llamafactory(args: argparse.Namespace) -> int:
+    from stylellm.cli.llamafactory import write_folder
+    from stylellm.cli.options import config_of
+    from stylellm.delivery.llamafactory import MASKED, PLAIN
+
+    # Here --output_dir is the folder of the export, not of a training run.
+    output, args.output_dir = Path(args.output_dir or "output/llamafactory"), None
+    chapters, rows = write_folder(config_of(args, hardware=False), output)
+    print(f"{output / PLAIN}: {chapters} whole chapters")
+    print(f"{output / MASKED}: {rows} masked sequences")
+    print(f"next: python scripts/train_llamafactory.py --train --folder {output}")
     return 0

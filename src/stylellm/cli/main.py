@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from stylellm import __version__
 from stylellm.errors import StyleLLMError
@@ -77,9 +77,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 2
+    return guarded(lambda: args.run(args))
+
+
+def guarded(work: Callable[[], int | None]) -> int:
+    """Does the work and returns the exit code; what a user can mend becomes one line."""
     _quiet_libraries()
     try:
-        return int(args.run(args) or 0)
+        return int(work() or 0)
     except StyleLLMError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
