@@ -165,6 +165,8 @@ def masked_recipe(config: Any, model_path: str) -> dict[str, Any]:
         **_model(config, model_path),
         "stage": "sft",
         **_adapter(config),
+        "dataset": NAME,  # asked for, and then left aside for what is tokenised
+        "dataset_dir": ".",
         "tokenized_path": TOKENISED,
         "cutoff_len": config.data.max_length,
         "output_dir": "masked",

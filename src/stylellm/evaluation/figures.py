@@ -34,9 +34,12 @@ def ratio(
         seed: of the draws. Figures of the same units and seed are paired.
     """
     above, below = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
-    return resampled(
-        lambda weights: (weights @ above) / (weights @ below), len(above), fewest=fewest, seed=seed
-    )
+
+    def shares(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):  # a draw of empty units says nothing
+            return (weights @ above) / (weights @ below)
+
+    return resampled(shares, len(above), fewest=fewest, seed=seed)
 
 
 def resampled(
