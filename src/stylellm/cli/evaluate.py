@@ -149,6 +149,9 @@ def _settings(config: Any, tokenizer: Any, texts: Any, quick: bool) -> Any:
         mask_rate=config.masking.mask_rate,
         max_length=config.data.max_length,
         characters_per_token=per_token,
+        mauve=e.mauve,
+        lm_eval_tasks=e.lm_eval_tasks,
+        lm_eval_limit=e.lm_eval_limit,
         limits=Limits(
             longest_copy=e.gate_longest_copy,
             copied_share=e.gate_copied_share,

@@ -325,6 +325,24 @@ class EvaluationSection(Section):
         "让模型背诵多少段训练文本的开头；0 表示不测。",
         ge=0,
     )
+    mauve: bool = key(
+        False,
+        "Also MAUVE, as a share of the author's held-out text's (needs pip install \".[mauve]\").",
+        '另测 MAUVE，以作者留出文本的得分为 1（需 pip install ".[mauve]"）。',
+    )
+    lm_eval_tasks: Texts = key(
+        [],
+        "Tasks of lm-evaluation-harness for base and policy: names such as ceval-valid, or task files "
+        '(needs pip install ".[lm-eval]").',
+        "用 lm-evaluation-harness 测底座与训练后模型的任务：名称（如 ceval-valid）或任务文件"
+        '（需 pip install ".[lm-eval]"）。',
+    )
+    lm_eval_limit: int | None = key(
+        None,
+        "Examples of each of these tasks; null takes all.",
+        "每个任务取几例；null 表示全部。",
+        ge=1,
+    )
     gate_longest_copy: int | None = key(
         50,
         "Gate: characters of the longest run copied from the training text, at most. null switches "

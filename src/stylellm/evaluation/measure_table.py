@@ -59,6 +59,7 @@ NEARNESS = Group(
         Measure(Label("判给作者（贝叶斯）", "attributed, Bayes"),
                 ("attribution", "bayes", "share"), percent),
         Measure(Label("与真文可分性", "told from real, AUC"), ("two_sample",), _digits(3)),
+        Measure(Label("MAUVE（作者留出为 1）", "MAUVE, held-out = 1"), ("mauve",), _digits(3)),
         Measure(Label("句长距离（字）", "sentence length, W1"),
                 ("rhythm", "sentences", "wasserstein"), _digits(2)),
         Measure(Label("分句长距离（字）", "clause length, W1"),

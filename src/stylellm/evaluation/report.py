@@ -27,6 +27,7 @@ from stylellm.evaluation.tables import (
     Cell,
     Label,
     Table,
+    harness_rows,
     likelihood_rows,
     style_rows,
     suffix_rows,
@@ -106,6 +107,7 @@ def to_html(result: Mapping[str, Any], *, training_log: Path | None = None) -> s
             style=style_rows(result),
             runs=_runs(result),
             likelihood=likelihood_rows(result),
+            harness=harness_rows(result),
             suffix=suffix_rows(result),
             suffix_verdict=verdict.suffix_verdict(result),
             plots=[*style_plots(result), *plots.training_plots(log)],
@@ -145,6 +147,8 @@ def to_markdown(result: Mapping[str, Any]) -> str:
     if words := word_tables(result):
         parts += ["## 作者的词 The author's words", *map(markdown_table, words)]
     parts += ["## 似然 Likelihood", markdown_table(likelihood_rows(result))]
+    if tasks := harness_rows(result):
+        parts += ["## 通用能力 General ability", markdown_table(tasks)]
     line = verdict.suffix_verdict(result)
     parts += [
         "## 填空 Infilling",

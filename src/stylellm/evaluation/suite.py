@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stylellm.errors import DataError
-from stylellm.evaluation import style
+from stylellm.evaluation import harness, mauve_score, style
 from stylellm.evaluation.copies import Shelf
 from stylellm.evaluation.extraction import PREFIX, TARGET, extraction
 from stylellm.evaluation.gate import Limits, judge
@@ -63,6 +63,9 @@ class Settings:
     max_length: int = 512
     characters_per_token: float = 1.0
     limits: Limits = field(default_factory=Limits)
+    mauve: bool = False
+    lm_eval_tasks: Sequence[str] = ()
+    lm_eval_limit: int | None = None
 
 
 class Clock:
@@ -101,6 +104,7 @@ def evaluate_policy(
             "a test (or validation) split",
             "Prepare again with data.test_fraction above 0.",
         )
+    _check_extras(settings)
     clock = Clock()
     result: dict[str, Any] = {}
     with clock.stage("likelihood"):
@@ -110,11 +114,47 @@ def evaluate_policy(
     with clock.stage("extraction"):
         result["extraction"] = _extraction(policy, tokenizer, texts, settings, progress)
     result |= style_table(samples, texts, settings, clock=clock, cache=cache)
+    if settings.mauve:
+        with clock.stage("mauve"):
+            _add_mauve(result["style"], policy, tokenizer, samples, texts, settings)
+    if settings.lm_eval_tasks:
+        with clock.stage("lm_eval"):
+            result["lm_eval"] = harness.run_tasks(
+                policy, tokenizer, settings.lm_eval_tasks,
+                limit=settings.lm_eval_limit, batch_size=settings.batch_size,
+            )  # fmt: skip
     result["samples"] = samples
     result["generation_cache"] = name
     result["gate"] = judge(result, settings.limits)
     result["timing"] = clock.seconds
     return result
+
+
+def _check_extras(settings: Settings) -> None:
+    """Before an hour's work, not after it."""
+    if settings.mauve:
+        mauve_score.check_installed()
+    if settings.lm_eval_tasks:
+        harness.check_installed()
+        for task in settings.lm_eval_tasks:
+            harness.load_task(task)
+
+
+def _add_mauve(
+    table: dict[str, dict[str, Any]],
+    policy: Any,
+    tokenizer: Any,
+    samples: Sequence[dict[str, Any]],
+    texts: Texts,
+    settings: Settings,
+) -> None:
+    rows = rows_of([s["base"] for s in samples], [s["policy"] for s in samples], texts)
+    author = "\n".join(works(chapters(texts.author_train)).values())
+    found = mauve_score.mauve_of_rows(
+        policy, tokenizer, rows, author, batch_size=settings.batch_size, seed=settings.seed
+    )
+    for name, figure in found.items():
+        table[name]["mauve"] = figure
 
 
 def _likelihoods(

@@ -274,3 +274,30 @@ def suffix_rows(result: Mapping[str, Any]) -> Table | None:
         )
     ]
     return Table(Label("模型", "model"), columns, rows, notes)
+
+
+def harness_rows(result: Mapping[str, Any]) -> Table | None:
+    """Tasks of lm-evaluation-harness, base beside policy; None where none were run."""
+    found = result.get("lm_eval") or []
+    if not found:
+        return None
+    arrows = {True: "↑", False: "↓", None: ""}
+    rows = [
+        Row(
+            Label(*[f"{r['task']} · {r['metric']} {arrows[r['higher_is_better']]}"] * 2),
+            [_with_error(r, which) for which in ("base", "policy")],
+        )
+        for r in found
+    ]
+    note = Label(
+        "lm-evaluation-harness；↑ 越大越好，↓ 越小越好；小字为一个标准误。",
+        "By lm-evaluation-harness; ↑ higher is better, ↓ lower; small print: one standard error.",
+    )
+    columns = [ROW_STYLES[which].label for which in ("base", "policy")]
+    return Table(Label("任务", "task"), columns, rows, [note])
+
+
+def _with_error(row: Mapping[str, Any], which: str) -> Cell:
+    error, n = (row.get("stderr") or {}).get(which), row.get("n")
+    detail = f"± {fixed(error, 3)}" if is_number(error) else ""
+    return Cell(fixed(row[which], 4), detail=detail, n=f"n = {n:,}" if n else "")
