@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stylellm.corpus.clean import clean
@@ -156,6 +156,9 @@ def test_exact_repeats_as_a_dictionary_finds_them(shape: list[list[int]]) -> Non
 
 @settings(max_examples=25)
 @given(st.integers(0, 10**6), st.floats(0.6, 0.9), st.sampled_from([70, 700]))
+@example(28, 0.6338871510528489, 70)  # a family in which the first match of a text goes itself
+@example(32, 0.6232265351559912, 700)  # a chapter that goes for its only paragraph's sake
+@example(262144, 0.78125, 70)  # the earlier text a quarter longer
 def test_near_repeats_as_counting_all_pairs_finds_them(
     seed: int, threshold: float, size: int
 ) -> None:

@@ -11,7 +11,12 @@ import numpy as np
 
 _RECALL = 0.97
 """Least share of pairs right at the threshold that the bands must bring together."""
+_MANY_SLOTS, _RECALL_OF_MANY = 512, 0.9999
 _BY_CHANCE = 2.0**-8  # slots of 8 bits that are equal though their texts are not
+_LIKE = 0.75
+"""Share of the threshold from which on a pair tells of a family of texts."""
+_LONGER = 2
+_ROUNDS, _BACK = 8, 8
 _CHUNK = 1 << 14  # pairs compared at once
 
 
@@ -29,7 +34,9 @@ def near_pairs(
     """For each text an earlier kept one that holds it, or -1, and how much of it that holds.
 
     Within a group that shares a band, each text is compared with the first and with the one before
-    it: linear, and alike texts share many bands.
+    it: linear, and alike texts share many bands. Where one of those goes itself, a text may be left
+    without its match; so the texts that were like another and are still there, a few, are gone through
+    again with more of those before them, until nothing more is found.
 
     Args:
         sketches: MinHash `[N, slots]`.
@@ -39,22 +46,53 @@ def near_pairs(
     """
     partner = np.full(len(sketches), -1, dtype=np.int64)
     similarity = np.zeros(len(sketches), dtype=np.float32)
-    rows = _rows(sketches.shape[1], threshold)
-    for column in range(0, sketches.shape[1] - rows + 1, rows):
-        order, starts = groups(_band_keys(sketches[:, column : column + rows]))
-        before = np.maximum(np.arange(len(order)) - 1, starts)
-        for others in (order[starts], order[before]):
-            new = (owners[others] != owners[order]) & (partner[order] != others)
-            new &= (partner[order] < 0) | (others < partner[order])
-            _verify(sketches, lengths, threshold, order[new], others[new], partner, similarity)
-    _keep_one(sketches, lengths, owners, threshold, partner, similarity)
+    among = np.arange(len(sketches))
+    for number in range(_ROUNDS):
+        near, shares, like = _one_round(
+            sketches[among], lengths[among], owners[among], threshold, _BACK if number else 1
+        )
+        found = near >= 0
+        partner[among[found]] = among[near[found]]
+        similarity[among[found]] = shares[found]
+        given_up = _keep_one(sketches, lengths, owners, threshold, partner, similarity)
+        again = np.union1d(among[like], given_up).astype(np.int64)
+        again = again[partner[again] < 0]
+        if not (found.any() or len(given_up)) or len(again) < 2:
+            break
+        among = again
     return partner, similarity
 
 
+def _one_round(
+    sketches: np.ndarray, lengths: np.ndarray, owners: np.ndarray, threshold: float, back: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Partner and similarity of each text, and whether it was much like any that it was compared with."""
+    partner = np.full(len(sketches), -1, dtype=np.int64)
+    similarity = np.zeros(len(sketches), dtype=np.float32)
+    like = np.zeros(len(sketches), dtype=bool)
+    rows = _rows(sketches.shape[1], threshold)
+    for column in range(0, sketches.shape[1] - rows + 1, rows):
+        order, starts = groups(_band_keys(sketches[:, column : column + rows]))
+        places = np.arange(len(order))
+        before = [order[np.maximum(places - step, starts)] for step in range(1, back + 1)]
+        for others in (order[starts], *before):
+            new = (owners[others] != owners[order]) & (partner[order] != others)
+            new &= (partner[order] < 0) | (others < partner[order])
+            _verify(sketches, lengths, threshold, order[new], others[new],
+                    partner, similarity, like)  # fmt: skip
+    return partner, similarity, like
+
+
 def _rows(slots: int, threshold: float) -> int:
-    """Slots a band: as many as bring together texts of one length right at the threshold."""
-    resemblance = threshold / (2 - threshold)
-    rows = [r for r in range(1, 9) if 1 - (1 - resemblance**r) ** (slots // r) >= _RECALL]
+    """Slots a band: as many as still bring together texts right at the threshold.
+
+    With the few slots of a paragraph that is reckoned for texts of one length, which repeated
+    paragraphs have. Chapters have slots enough to find nearly all, and the other half as long again.
+    """
+    many = slots >= _MANY_SLOTS
+    resemblance = threshold / ((2.5 if many else 2.0) - threshold)
+    recall = _RECALL_OF_MANY if many else _RECALL
+    rows = [r for r in range(1, 9) if 1 - (1 - resemblance**r) ** (slots // r) >= recall]
     return max(rows, default=1)
 
 
@@ -74,12 +112,18 @@ def _verify(
     earlier: np.ndarray,
     partner: np.ndarray,
     similarity: np.ndarray,
+    like: np.ndarray,
 ) -> None:
-    """Write those of the candidate pairs into `partner` and `similarity` that are alike."""
+    """Write those of the candidate pairs into `partner` and `similarity` that are alike.
+
+    Texts of pairs that come near to it are marked in `like`.
+    """
     for at in range(0, len(later), _CHUNK):
         a, b = later[at : at + _CHUNK], earlier[at : at + _CHUNK]
         shares = _containment(sketches[a], sketches[b], lengths[a], lengths[b])
         alike = shares >= threshold
+        close = shares >= _LIKE * threshold
+        like[a[close]] = like[b[close]] = True
         partner[a[alike]] = b[alike]
         similarity[a[alike]] = shares[alike]
 
@@ -90,10 +134,12 @@ def _containment(
     """Share of each later text that the earlier one holds, reckoned from their sketches.
 
     From the resemblance r = |A & B| / |A | B| of two sets follows |A & B| = r (|A| + |B|) / (1 + r).
+    The error of r grows by the ratio of the lengths: 0 for a text in one more than twice as long.
     """
     equal = (later == earlier).mean(axis=-1)
     resemblance = np.maximum(0.0, (equal - _BY_CHANCE) / (1 - _BY_CHANCE))
-    return np.minimum(1.0, resemblance / (1 + resemblance) * (1 + other_size / size))
+    share = np.minimum(1.0, resemblance / (1 + resemblance) * (1 + other_size / size))
+    return np.where(other_size > _LONGER * size, 0.0, share)
 
 
 def _keep_one(
@@ -103,8 +149,9 @@ def _keep_one(
     threshold: float,
     partner: np.ndarray,
     similarity: np.ndarray,
-) -> None:
-    """Lead each match to a text that is kept itself, or give it up."""
+) -> np.ndarray:
+    """Lead each match to a text that is kept itself, or give it up; returns those given up."""
+    given_up = []
     for later in np.flatnonzero(partner >= 0).tolist():
         root = partner[partner[later]]
         if root < 0:
@@ -112,3 +159,6 @@ def _keep_one(
         share = _containment(sketches[later], sketches[root], lengths[later], lengths[root])
         alike = share >= threshold and owners[later] != owners[root]
         partner[later], similarity[later] = (root, share) if alike else (-1, 0.0)
+        if not alike:
+            given_up.append(later)
+    return np.array(given_up, dtype=np.int64)

@@ -67,9 +67,16 @@ def find_duplicates(
             break
         # What was dropped for the sake of a chapter that goes now is looked at again.
         chapters |= emptied
-        chapters = {
-            later: match for later, match in chapters.items() if match.chapter not in emptied
-        }
+        released = [later for later, match in chapters.items() if match.chapter in emptied]
+        for later in released:
+            del chapters[later]
+        if released:
+            kept = [index for index in range(len(signed)) if index not in chapters]
+            again = _chapters([signatures[index] for index in kept], threshold)
+            chapters |= {
+                kept[later]: replace(match, chapter=kept[match.chapter])
+                for later, match in again.items()
+            }
     return _placed([(work, chapter) for work, chapter, _ in signed], chapters, found)
 
 
