@@ -56,7 +56,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     right.set_ylim(bottom=0)
     left.spines["top"].set_visible(False)
     right.spines["top"].set_visible(False)
-    left.legend(handles=[a, b], loc="upper right", frameon=False)
+    left.legend(handles=[a, b], loc="lower left", frameon=False)
     figure.tight_layout()
     figure.savefig(path)
 
