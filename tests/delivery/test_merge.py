@@ -127,3 +127,27 @@ def test_a_strength_that_cannot_be(make_policy: Any, tmp_path: Path) -> None:
         with pytest.raises(StyleLLMError, match=r"DoRA|strength of 3"):
             merge(tmp_path / "adapter", tmp_path / "out", strength=value)
     assert not (tmp_path / "out").exists()
+
+
+def test_auto_is_the_type_of_the_base_that_is_named(
+    make_policy: Any, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    saved(make_policy, tmp_path / "adapter")
+    half = AutoModelForCausalLM.from_pretrained(tiny_model_dir, dtype=torch.bfloat16)
+    half.save_pretrained(tmp_path / "half")
+    for file in tiny_model_dir.glob("tokenizer*"):
+        (tmp_path / "half" / file.name).write_bytes(file.read_bytes())
+    found = merge(tmp_path / "adapter", tmp_path / "out", base=str(tmp_path / "half"))
+    assert found.dtype == "bfloat16"
+
+
+def test_weights_that_exist_only_quantised(
+    make_policy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What transformers loads of a saved GPTQ, AWQ or 4-bit model says so in its configuration."""
+    policy = saved(make_policy, tmp_path / "adapter")
+    policy.get_base_model().config.quantization_config = {"quant_method": "gptq", "bits": 4}
+    monkeypatch.setattr("stylellm.delivery.merge.load_policy", lambda *a, **k: (policy, None))
+    with pytest.raises(ModelError, match="saved quantised"):
+        merge(tmp_path / "adapter", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -125,12 +125,15 @@ class Writer:
             DataError: the prepared folder is not there.
         """
         if self._watch is None:
+            from stylellm.cli.anchors import cache_folder
             from stylellm.cli.build import windows_of
             from stylellm.evaluation.texts import chapters
             from stylellm.generation.copy_guard import CopyWatch
 
             parts = chapters(windows_of(self.books, "train"))
-            self._watch = CopyWatch({" · ".join(filter(None, p)): t for p, t in parts.items()})
+            named = {" · ".join(filter(None, place)): text for place, text in parts.items()}
+            cache = cache_folder(self.config)
+            self._watch = CopyWatch(named, cache=cache / "evaluation" if cache else None)
         return self._watch
 
     def _prompt(self, prompt: str, newest: bool) -> str:

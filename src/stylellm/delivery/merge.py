@@ -75,7 +75,7 @@ def merge(
     policy, tokenizer = load_policy(folder, base=base, revision=revision, dtype="float32")
     if strength != 1:
         set_strength(policy, strength)
-    own = _saved_dtype(policy)
+    own = _saved_dtype(base or policy.peft_config["default"].base_model_name_or_path)
     _refuse_quantised(policy, base or str(folder))
     name = own if dtype == "auto" else dtype
     if name != "float32":  # both sides of the comparison compute in the type that is delivered
@@ -139,9 +139,8 @@ def _logits(model: Any, ids: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     ]
 
 
-def _saved_dtype(policy: Any) -> str:
+def _saved_dtype(name: str) -> str:
     """The type in which the base was saved, float32 where it does not say."""
-    name = policy.peft_config["default"].base_model_name_or_path
     file = Path(model_location(name)) / "config.json"
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,11 +38,12 @@ class CopyWatch:
 
     Args:
         works: name -> text.
+        cache: folder in which the index is kept for the next time; None keeps it in memory only.
     """
 
-    def __init__(self, works: Mapping[str, str]) -> None:
+    def __init__(self, works: Mapping[str, str], *, cache: Path | None = None) -> None:
         texts = {name: comparable(text).replace(NO_CHARACTER, "") for name, text in works.items()}
-        self.index = CopyIndex(texts, ignore_whitespace=True)
+        self.index = CopyIndex(texts, ignore_whitespace=True, cache=cache)
 
     def runs(self, text: str, shortest: int) -> list[Run]:
         """Runs of at least ``shortest`` characters in a text, in order."""
