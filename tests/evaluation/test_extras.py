@@ -128,9 +128,11 @@ def test_what_is_missing_is_said_before_the_work(
     with pytest.raises(DataError, match="names no task"):
         harness.load_task(str(tmp_path / "bad.yaml"))
     assert harness.load_task("cmmlu") == "cmmlu"
-    monkeypatch.setattr(mauve_score, "find_spec", lambda name: None)
-    monkeypatch.setattr(harness, "find_spec", lambda name: None)
-    with pytest.raises(StyleLLMError, match=r'pip install "\.\[mauve\]"'):
-        mauve_score.check_installed()
-    with pytest.raises(StyleLLMError, match=r'pip install "\.\[lm-eval\]"'):
-        harness.check_installed()
+    monkeypatch.setattr("stylellm.errors.find_spec", lambda name: None)
+    empty = Texts(author_train=STORY, author_test=[{"text": STORY, "ends_document": True}])
+    for settings, extra in (
+        (Settings(mauve=True), r"\[mauve\]"),
+        (Settings(lm_eval_tasks=["cmmlu"]), r"\[lm-eval\]"),
+    ):
+        with pytest.raises(StyleLLMError, match=f'not installed.*pip install "\\.{extra}"'):
+            evaluate_policy(policy, tiny_tokenizer, empty, settings)

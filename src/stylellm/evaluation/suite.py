@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stylellm.errors import DataError
+from stylellm.errors import DataError, check_installed
 from stylellm.evaluation import harness, mauve_score, style
 from stylellm.evaluation.copies import Shelf
 from stylellm.evaluation.extraction import PREFIX, TARGET, extraction
@@ -133,9 +133,9 @@ def evaluate_policy(
 def _check_extras(settings: Settings) -> None:
     """Before an hour's work, not after it."""
     if settings.mauve:
-        mauve_score.check_installed()
+        check_installed("mauve", what="evaluation.mauve", extra="mauve")
     if settings.lm_eval_tasks:
-        harness.check_installed()
+        check_installed("lm_eval", what="evaluation.lm_eval_tasks", extra="lm-eval")
         for task in settings.lm_eval_tasks:
             harness.load_task(task)
 
