@@ -41,6 +41,7 @@ def style_of(draw: random.Random, near: float) -> dict[str, Any]:
         "burrows_delta": {k: f(0.5 + 0.6 * near, 0.05) for k in ("author", "other_author", "general")},
         "cosine_delta": {k: f(0.3 + 0.5 * near, 0.05) for k in ("author", "other_author", "general")},
         "imposters": f(1 - near, 0.05, 100),
+        "mauve": f(1 - near, 0.05, 150),
         "rhythm": {
             "sentences": lengths_of, "clauses": lengths_of, "utterances": None,
             "dialogue_share": f(0.3, 0.03), "punctuation_distance": f(0.1 + near, 0.02),
@@ -78,6 +79,12 @@ def full_result(seed: int = 1) -> dict[str, Any]:
                 }.items() for _ in range(12)
             ],
             "explained": [0.41, 0.17], "features": 100, "texts": 60,
+        },
+        "tree": {  # by hand: two pairs that merge at 0.4 and 0.5, all at 0.9
+            "leaves": [{"name": k, "kind": k} for k in ("author", "base", "policy", "general")],
+            "order": [0, 2, 1, 3], "passage": 5000, "small": False,
+            "xs": [[5, 5, 15, 15], [25, 25, 35, 35], [10, 10, 30, 30]],
+            "ys": [[0, 0.4, 0.4, 0], [0, 0.5, 0.5, 0], [0.4, 0.9, 0.9, 0.5]],
         },
         "rolling": {"window": 5000, "step": 2500, "unit": "characters", "rows": {
             row: {"begins": begins, **{k: [draw.gauss(0.6 + 0.4 * near[row], 0.04) for _ in begins]

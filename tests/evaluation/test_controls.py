@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -110,6 +111,17 @@ def test_every_measure_sees_whose_text_it_is(own) -> None:
     assert all(a < b for a, b in zip(nearest["author"], nearest["general"], strict=True))
     assert own["not_measured"] == {}
     assert rows["policy"]["function_word_jsd"]["small"]
+
+
+@pytest.mark.slow
+def test_the_tree_puts_the_policy_on_the_authors_branch(own) -> None:
+    """His passages, held out and "written" by the policy, stand side by side; no other between."""
+    tree = own["tree"]
+    kinds = [tree["leaves"][i]["kind"] for i in tree["order"]]
+    his = [kind in ("author", "policy", "held_out_author") for kind in kinds]
+    assert {"general", "base", "other_author", "policy"} <= set(kinds)
+    assert sum(a != b for a, b in pairwise(his)) <= 2
+    assert len(tree["xs"]) == len(tree["ys"]) == len(kinds) - 1
 
 
 @pytest.mark.slow

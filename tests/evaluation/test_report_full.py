@@ -68,7 +68,7 @@ def test_all_parts_are_there(html: str) -> None:
         "samples",
     ):
         assert f'<section id="{part}"' in html or f'id="{part}"' in html
-    for plot in ("words", "overlap", "map", "rolling", "rhythm", "copies"):
+    for plot in ("words", "overlap", "map", "tree", "rolling", "rhythm", "copies"):
         assert f'id="plot-{plot}"' in html
 
 
@@ -102,7 +102,7 @@ def test_small_figures_are_grey(result: dict[str, Any]) -> None:
 
 def test_absent_parts_leave_no_trace(result: dict[str, Any]) -> None:
     partial = copy.deepcopy(result)
-    for key in ("gate", "zeta", "map", "rolling", "reference"):
+    for key in ("gate", "zeta", "map", "tree", "rolling", "reference"):
         del partial[key]
     del partial["style"]["other_author"]
     partial["style"]["base"] = None

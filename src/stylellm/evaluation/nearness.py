@@ -8,8 +8,8 @@ an author is the mean of the passages' z-scores, which is the z-score of their p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,12 +21,15 @@ from stylellm.stylometry.held_out import Passage, cut, held_out_groups
 from stylellm.stylometry.text import without_whitespace
 from stylellm.stylometry.two_sample import two_sample_auc
 
+T = TypeVar("T")
 Sources = Mapping[str, Mapping[str, str]]
 """author, other_author, general -> work -> text."""
 
 PASSAGE = 5000
 FEWEST, MOST = 3, 12
 """Reference passages of each source."""
+LEAVES = 4
+"""Passages of each source and row in the tree."""
 ATTRIBUTED = 2000
 """Characters of an attributed passage: below, attribution errs too often (method, section 4)."""
 FEW = 10
@@ -51,8 +54,7 @@ class Space:
         self.kinds: list[str] = []
         for kind, works in sources.items():
             pieces = [p for w, text in works.items() for p in cut(kind, w, text, self.length)]
-            chosen = [pieces[int(at)] for at in _spread(len(pieces), MOST)]
-            for number, piece in enumerate(chosen, 1):
+            for number, piece in enumerate(_among(pieces, MOST), 1):
                 self.passages[f"{piece.work or kind} {number} ({kind})"] = piece.text
                 self.kinds.append(kind)
         self.names = tuple(sources)
@@ -106,9 +108,8 @@ class Space:
         for row, text in rows.items():
             if row == "other_author":
                 continue  # its passages span the plane
-            pieces = intervals.passages(text, self.length, whole=True) or [text]
-            for number, at in enumerate(_spread(len(pieces), MOST), 1):
-                x, y = components.project(self.space.scores(pieces[int(at)]))
+            for number, piece in enumerate(self._pieces(text, MOST), 1):
+                x, y = components.project(self.space.scores(piece))
                 points.append(
                     {"name": f"{row} {number}", "kind": row, "x": float(x), "y": float(y)}
                 )
@@ -120,6 +121,39 @@ class Space:
             "passage": self.length,
             "small": self.small,
         }
+
+    def tree(self, rows: Mapping[str, str]) -> dict[str, Any]:
+        """Dendrogram of passages of all texts by Burrows's Delta, average linkage, ready to draw.
+
+        A few passages of each source and of each row but the other author's, who is a source.
+        """
+        chosen = [
+            at
+            for kind in self.names
+            for at in _among([i for i, k in enumerate(self.kinds) if k == kind], LEAVES)
+        ]
+        others = {
+            f"{row} {number}": piece
+            for row, text in rows.items()
+            if row != "other_author"
+            for number, piece in enumerate(self._pieces(text, LEAVES), 1)
+        }
+        names, distances = maps.pairwise(self.space, others)
+        keep = [*chosen, *range(len(self.kinds), len(names))]
+        kinds = [*self.kinds, *(name.rsplit(" ", 1)[0] for name in others)]
+        drawn = maps.tree(tuple(names[i] for i in keep), distances[np.ix_(keep, keep)])
+        return {
+            "leaves": [{"name": names[i], "kind": kinds[i]} for i in keep],
+            "order": list(drawn.order),
+            "xs": drawn.xs.tolist(),
+            "ys": drawn.ys.tolist(),
+            "passage": self.length,
+            "small": self.small,
+        }
+
+    def _pieces(self, text: str, most: int) -> list[str]:
+        pieces = intervals.passages(text, self.length, whole=True) or [text]
+        return _among(pieces, most)
 
     def rolling(self, rows: Mapping[str, str]) -> dict[str, Any]:
         """Burrows's Delta to each source along each row."""
@@ -141,10 +175,10 @@ class Space:
         }
 
 
-def _spread(total: int, most: int) -> list[int]:
-    return [
-        int(at) for at in np.unique(np.linspace(0, max(total - 1, 0), min(total, most)).round())
-    ]
+def _among(items: Sequence[T], most: int) -> list[T]:
+    """So many of them, evenly spread; all where they are fewer."""
+    places = np.linspace(0, max(len(items) - 1, 0), min(len(items), most)).round()
+    return [items[int(at)] for at in np.unique(places)]
 
 
 class Attribution:
@@ -200,7 +234,7 @@ class Attribution:
     def two_sample(self, text: str, seed: int) -> Figure | None:
         """AUC of a row's passages against as many real ones of the author."""
         pieces = intervals.passages(text, self.length, whole=True)
-        chosen = _spread(len(self.real), max(len(pieces), 5))
+        chosen = _among(range(len(self.real)), max(len(pieces), 5))
         groups = [self.groups[at] for at in chosen]
         if len(pieces) < 4 or len(set(groups)) < 2:
             return None
@@ -216,7 +250,7 @@ class Attribution:
 def _passages(kind: str, works: Mapping[str, str], length: int, most: int = 60) -> list[Passage]:
     limit = max(most // max(len(works), 1), 2)
     found = [p for name, text in works.items() for p in cut(kind, name, text, length, limit)]
-    return [found[at] for at in _spread(len(found), most)]
+    return _among(found, most)
 
 
 def zeta_words(sources: Sources, rows: Mapping[str, str]) -> dict[str, Any] | None:

@@ -22,13 +22,17 @@ from stylellm.evaluation.tables import (
 
 NUM_WORDS = 20
 WRITTEN = ("base", "policy", "held_out_author")
-GENERAL_STYLE = RowStyle(Label("普通文本", "general text"), GENERAL, "✚", "P")
+PASSAGE_STYLES = {
+    "general": RowStyle(Label("普通文本", "general text"), GENERAL, "✚", "P"),
+    "author": RowStyle(AUTHOR_STYLE.label, AUTHOR_STYLE.colour, "✛", "+"),
+} | ROW_STYLES
+"""Kinds of the map and the tree, where the author's text is passages among others."""
 
 
 def style_plots(result: Mapping[str, Any]) -> list[Plot]:
     """All plots that the result holds the numbers of."""
     makers: tuple[Callable[[Mapping[str, Any]], Plot | None], ...] = (
-        function_word_plot, overlap_plot, map_plot, rolling_plot, rhythm_plot, copies_plot,
+        function_word_plot, overlap_plot, map_plot, tree_plot, rolling_plot, rhythm_plot, copies_plot,
     )  # fmt: skip
     return [plot for maker in makers if (plot := maker(result)) is not None]
 
@@ -105,14 +109,12 @@ def map_plot(result: Mapping[str, Any]) -> Plot | None:
     found = result.get("map")
     if not found:
         return None
-    styles = {"general": GENERAL_STYLE, "author": AUTHOR_STYLE} | ROW_STYLES
+    styles = PASSAGE_STYLES
     kinds = [kind for kind in styles if any(p["kind"] == kind for p in found["points"])]
     with canvas("map", 3.6, bottom=0.55) as (axes, out):
         for kind in kinds:
             points = [p for p in found["points"] if p["kind"] == kind]
-            look = dots(styles[kind]) if kind != "author" else {
-                "marker": "+", "s": 34, "color": AUTHOR_STYLE.colour, "lw": 1.1}  # fmt: skip
-            axes.scatter([p["x"] for p in points], [p["y"] for p in points], **look,
+            axes.scatter([p["x"] for p in points], [p["y"] for p in points], **_mark(styles[kind]),
                          alpha=0.75, zorder=3 if kind in WRITTEN else 2)  # fmt: skip
         axes.margins(0.06)
         axes.set_xlabel(f"主成分 1 component 1, {100 * found['explained'][0]:.0f}%")
@@ -121,9 +123,37 @@ def map_plot(result: Mapping[str, Any]) -> Plot | None:
         axes.set_yticklabels([])
     title = Label("文风地图：训练后的文字应离开底座、落到作者一带",
                   "Map of styles: policy should leave the base for the author")  # fmt: skip
-    keys = [Key(s.label, s.colour, "✛" if k == "author" else s.glyph)
-            for k, s in styles.items() if k in kinds]  # fmt: skip
-    return Plot("map", title, out[0], keys)
+    return Plot("map", title, out[0], _keys(styles[kind] for kind in kinds))
+
+
+def _mark(style: RowStyle) -> dict[str, Any]:
+    """How a passage is scattered; the author's are crosses."""
+    if style is not PASSAGE_STYLES["author"]:
+        return dots(style)
+    return {"marker": style.marker, "s": 34, "color": style.colour, "lw": 1.1}
+
+
+def tree_plot(result: Mapping[str, Any]) -> Plot | None:
+    """Dendrogram of passages by Burrows's Delta: whose texts stand on one branch."""
+    found = result.get("tree")
+    if not found:
+        return None
+    leaves = [found["leaves"][i] for i in found["order"]]
+    with canvas("tree", 0.7 + 0.17 * len(leaves), bottom=0.5) as (axes, out):
+        for places, heights in zip(found["xs"], found["ys"], strict=True):
+            axes.plot(heights, places, color="#9ca3af", lw=1.0, zorder=1)
+        for number, leaf in enumerate(leaves):
+            mark = _mark(PASSAGE_STYLES[leaf["kind"]])
+            axes.scatter([0], [10 * number + 5], **mark, zorder=3, clip_on=False)
+        axes.set_ylim(0, 10 * len(leaves))
+        axes.set_xlim(left=0)
+        axes.set_yticks([])
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("Delta（越靠左合并越相近）merged at Delta, nearer to the left")
+    kinds = {leaf["kind"] for leaf in leaves}
+    title = Label("谁和谁在一枝上：橙点应与作者同枝",
+                  "Tree of passages: orange should be on the author's branch")  # fmt: skip
+    return Plot("tree", title, out[0], _keys(s for k, s in PASSAGE_STYLES.items() if k in kinds))
 
 
 def rolling_plot(result: Mapping[str, Any]) -> Plot | None:

@@ -363,7 +363,7 @@ def _nearness(
         if len(windows) and join(windows).strip():
             sources[name] = works(chapters(windows))
     found: dict[str, Any] = {
-        "not_measured": {}, "map": None, "rolling": None, "attribution": None, "zeta": None,
+        "not_measured": {}, "map": None, "tree": None, "rolling": None, "attribution": None, "zeta": None,
     }  # fmt: skip
     try:
         space = Space(sources)
@@ -371,7 +371,8 @@ def _nearness(
             table[name]["burrows_delta"] = space.distances(text, "burrows", settings.seed)
             table[name]["cosine_delta"] = space.distances(text, "cosine", settings.seed)
             table[name]["imposters"] = space.imposters(text, settings.seed)
-        found["map"], found["rolling"] = space.map(pooled), space.rolling(pooled)
+        found |= {"map": space.map(pooled), "tree": space.tree(pooled)}
+        found["rolling"] = space.rolling(pooled)
     except DataError as error:
         found["not_measured"]["delta"] = str(error)
     try:
