@@ -42,6 +42,7 @@ DOCS = (
     "docs/serving.zh-CN.md",
     "docs/evaluation.zh-CN.md",
     "docs/method.md",
+    "docs/method.zh-CN.md",
     "docs/performance.md",
     "docs/performance.zh-CN.md",
     "docs/sketch.md",
