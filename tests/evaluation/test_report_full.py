@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stylellm.evaluation.marked import by_runs, marked_samples
 from stylellm.evaluation.measure_table import GROUPS, measure_rows
 from stylellm.evaluation.report import to_html, to_markdown
-from stylellm.evaluation.tables import fixed, percent
+from stylellm.evaluation.tables import AUTHOR_STYLE, fixed, percent
 from stylellm.evaluation.verdict import judge
 from stylellm.evaluation.words import word_tables, words_verdict
 
@@ -169,3 +169,9 @@ def test_markdown_holds_the_same(result: dict[str, Any]) -> None:
     assert "霜桥渡" in text and "General Imposters" in text and "却" in text
     jsd = result["style"]["policy"]["function_word_jsd"]
     assert f"{fixed(jsd['value'], 4)} ({fixed(jsd['low'], 4)} – {fixed(jsd['high'], 4)})" in text
+
+
+def test_the_authors_keys_show_on_a_dark_page(html: str) -> None:
+    """His ink is near black: as a key it takes the page's, which turns with the page."""
+    assert 'style="color:var(--ink)"' in html
+    assert f'class="glyph" style="color:{AUTHOR_STYLE.colour}"' not in html

@@ -22,6 +22,7 @@ from stylellm.evaluation.measure_table import measure_rows
 from stylellm.evaluation.scale import positions
 from stylellm.evaluation.style_plots import style_plots
 from stylellm.evaluation.tables import (
+    AUTHOR_STYLE,
     MISSING,
     ROW_STYLES,
     Cell,
@@ -127,10 +128,13 @@ def environment() -> Any:
     """Where the templates of the pages live."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    found = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    # The author's ink is the page's own: light on a dark page.
+    found.filters["css"] = lambda colour: "var(--ink)" if colour == AUTHOR_STYLE.colour else colour
+    return found
 
 
 def to_markdown(result: Mapping[str, Any]) -> str:
