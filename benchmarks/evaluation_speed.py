@@ -20,7 +20,9 @@ from typing import Any
 
 from copy_index import shelf
 
-from stylellm.evaluation.suite import Clock, Settings, Texts, style_table
+from stylellm.evaluation.settings import Clock, Settings
+from stylellm.evaluation.texts import Texts
+from stylellm.evaluation.written import style_table
 
 PIECE = 2000
 

@@ -72,7 +72,7 @@ def measure(policy: Any, tokenizer: Any, config: Any, windows: int) -> dict[str,
     """Held-out author NLL, general NLL, drift KL, suffix gain; base and policy."""
     from stylellm.cli.build import windows_of
     from stylellm.evaluation.likelihood import suffix_gain, window_likelihood
-    from stylellm.evaluation.suite import spread
+    from stylellm.evaluation.texts import spread
 
     policy.eval()
     prepared = config.data.prepared_dir

@@ -84,7 +84,7 @@ def settings(shelf: Path, model: Path, work: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_config(shelf: Path, tiny_model_dir: Path) -> Any:
     """Writes a configuration for a work folder and returns its path."""
 

@@ -29,16 +29,10 @@ SCRIPT = ROOT / "scripts" / "train_llamafactory.py"
 
 
 @pytest.fixture(scope="module")
-def exported(
-    shelf: Path, tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Path]:
+def exported(write_config: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The configuration and the folder exported with it."""
-    from conftest import settings
-
     work = tmp_path_factory.mktemp("lf")
-    config = work / "config.yaml"
-    values = settings(shelf, tiny_model_dir, work)
-    config.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
+    config = write_config(work)
     folder = work / "导出"
     command = ["export", "llamafactory", "--config", str(config), "--output_dir", str(folder)]
     assert main(command) == 0

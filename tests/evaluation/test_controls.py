@@ -9,11 +9,12 @@ from itertools import pairwise
 import pytest
 
 from stylellm.corpus.read import decode
-from stylellm.evaluation import suite
 from stylellm.evaluation.gate import Limits, failures, judge
 from stylellm.evaluation.likelihood import window_likelihood
 from stylellm.evaluation.scale import positions
-from stylellm.evaluation.texts import Texts, comparable
+from stylellm.evaluation.settings import Settings
+from stylellm.evaluation.texts import ROWS, Texts, comparable
+from stylellm.evaluation.written import style_table
 
 
 def demo_text(root, part: str) -> str:
@@ -60,7 +61,7 @@ def samples_of(base: str, policy: str, count: int = 16, size: int = 400) -> list
 
 def table(texts: Texts, base: str, policy: str) -> dict:
     samples = samples_of(base, policy)
-    found = suite.style_table(samples, texts, suite.Settings(num_prefixes=0))
+    found = style_table(samples, texts, Settings(num_prefixes=0))
     return found | {"samples": samples}
 
 
@@ -93,7 +94,7 @@ def test_another_author_is_where_his_own_row_is(texts, books, own) -> None:
 @pytest.mark.slow
 def test_every_measure_sees_whose_text_it_is(own) -> None:
     rows = own["style"]
-    assert set(rows) == set(suite.ROWS)
+    assert set(rows) == set(ROWS)
     for row in rows.values():
         assert {"function_word_jsd", "burrows_delta", "imposters", "rhythm", "attribution",
                 "two_sample", "memorisation", "degeneration"} <= set(row)  # fmt: skip
@@ -130,7 +131,7 @@ def test_a_spliced_copy_fails_the_gate_and_names_the_book(texts, books) -> None:
     written = books["general"][:200] + stolen + books["general"][200:340]
     samples = samples_of(books["general"], books["general"][3000:])
     samples.append({"prompt": "夜", "base": books["general"][:400], "policy": written})
-    result = suite.style_table(samples, texts, suite.Settings())
+    result = style_table(samples, texts, Settings())
     gate = judge(result, Limits())
     failed = {row["name"]: row for row in gate["limits"] if row["passed"] is False}
     assert not gate["passed"] and "longest_copy" in failed

@@ -15,7 +15,9 @@ from full_result import full_result
 from stylellm.errors import DataError, StyleLLMError
 from stylellm.evaluation import harness, mauve_score
 from stylellm.evaluation.report import to_html, to_markdown
-from stylellm.evaluation.suite import Settings, Texts, evaluate_policy
+from stylellm.evaluation.settings import Settings
+from stylellm.evaluation.suite import evaluate_policy
+from stylellm.evaluation.texts import Texts
 from tiny_models import STORY
 
 TASK = Path(__file__).resolve().parents[2] / "configs" / "lm_eval" / "common_zh.yaml"

@@ -578,15 +578,17 @@ def test_marking_keeps_the_text(text: str, run: str) -> None:
 
 @pytest.mark.slow  # the suite imports torch
 def test_it_takes_what_the_suite_makes(tmp_path: Path) -> None:
-    from stylellm.evaluation import suite
+    from stylellm.evaluation.settings import Settings
+    from stylellm.evaluation.texts import ROWS, Texts
+    from stylellm.evaluation.written import style_table
 
-    assert tuple(tables.ROW_STYLES) == suite.ROWS
+    assert tuple(tables.ROW_STYLES) == ROWS
     author = "那人笑道：“你是何人？”便将刀一举，道：“看刀！”" * 20
     window = {"text": author[:200], "num_tokens": 99, "work": "w", "chapter": "c",
               "ends_document": False}  # fmt: skip
     samples = [{"prompt": "夜", "base": "今天天气很好，我们去公园。" * 9, "policy": author[7:140]}]
-    texts = suite.Texts(author, [window], other_test=[window | {"text": "却说一日，" * 40}])
-    result = suite.style_table(samples, texts, suite.Settings())
+    texts = Texts(author, [window], other_test=[window | {"text": "却说一日，" * 40}])
+    result = style_table(samples, texts, Settings())
     result |= {"samples": samples, "author": make_result()["author"]}
     html = write_report(result, tmp_path).read_text(encoding="utf-8")
     cells = Page(html).tables["style"]

@@ -126,7 +126,7 @@ def load_texts(prepared: str) -> Any:
 def _settings(config: Any, tokenizer: Any, texts: Any, quick: bool) -> Any:
     from stylellm.cli.build import sampling
     from stylellm.evaluation.gate import Limits
-    from stylellm.evaluation.suite import Settings
+    from stylellm.evaluation.settings import Settings
     from stylellm.evaluation.texts import join
 
     e = config.evaluation
