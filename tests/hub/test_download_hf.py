@@ -412,7 +412,10 @@ def test_a_dry_run_writes_no_model(served: LocalHub) -> None:
         ("Qwen2.5 7B", "Qwen/Qwen2.5-7B"),
     ],
 )
-def test_what_is_no_id(served: LocalHub, typed: str, words: str) -> None:
+def test_what_is_no_id(
+    served: LocalHub, typed: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no folder of such a name is
     assert words in failure(served, typed)
     assert served.seen == []
 
