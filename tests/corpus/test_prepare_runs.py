@@ -220,7 +220,7 @@ def test_what_killed_runs_left_is_removed(shelf: Path, tokenizer: Any, tmp_path:
 
 
 _CHILD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
@@ -233,6 +233,8 @@ def slow(*args, **options):
 
 cutting.cut_texts = slow
 if __name__ == "__main__":
+    # A shell's background jobs are started with the signal ignored, and hand that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     backend = Tokenizer.from_file(sys.argv[1])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>")
     prepare([sys.argv[2]], output_dir=sys.argv[3], cache_dir=sys.argv[4], tokenizer=tokenizer)
