@@ -39,9 +39,11 @@ def step(policy, items, passes=None, **options):
     return loss.detach(), gradients_of(policy)
 
 
-def assert_same_step(found, wanted):
-    torch.testing.assert_close(found[0], wanted[0], rtol=1e-10, atol=1e-10)
+def assert_same_step(found, wanted, *, single=False):
+    """The same loss and gradients; `single`: where a library computes in float32 on the way."""
+    rtol, atol = (1e-3, 1e-4) if single else (1e-8, 1e-10)
+    torch.testing.assert_close(found[0], wanted[0], rtol=1e-5 if single else 1e-10, atol=1e-10)
     assert found[1].keys() == wanted[1].keys() and wanted[1]
     for name, gradient in wanted[1].items():
         assert gradient.abs().max() > 1e-8
-        torch.testing.assert_close(found[1][name], gradient, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(found[1][name], gradient, rtol=rtol, atol=atol)

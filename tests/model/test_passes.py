@@ -71,7 +71,9 @@ def test_a_document_does_not_see_its_neighbours(make_deep, attn):
 def test_packed_and_joined_rows_give_the_gradients_of_single_ones(make_deep, attn, padding_free):
     policy = make_deep(attn=attn)
     wanted = step(policy, [item(A), item(B), item(C), item(B)])
-    assert_same_step(step(policy, [item(A, B), item(C, B)], padding_free=padding_free), wanted)
+    found = step(policy, [item(A, B), item(C, B)], padding_free=padding_free)
+    # transformers' eager attention takes its softmax in float32, whatever the model's type.
+    assert_same_step(found, wanted, single=attn == "eager")
 
 
 def test_isolation_is_tried_out(make_deep):
