@@ -1,10 +1,12 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and small ones read back."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from stylellm.errors import OutputError
 
@@ -26,3 +28,12 @@ def write_text(path: Path, text: str) -> None:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}", "a writable folder with space left"
         ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where the file is absent, damaged, or holds something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

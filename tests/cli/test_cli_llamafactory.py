@@ -28,14 +28,18 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "scripts" / "train_llamafactory.py"
 
 
+def export(config: Path, folder: Path) -> int:
+    """The exit code of the command."""
+    return main(["export", "llamafactory", "--config", str(config), "--output_dir", str(folder)])
+
+
 @pytest.fixture(scope="module")
 def exported(write_config: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The configuration and the folder exported with it."""
     work = tmp_path_factory.mktemp("lf")
     config = write_config(work)
     folder = work / "导出"
-    command = ["export", "llamafactory", "--config", str(config), "--output_dir", str(folder)]
-    assert main(command) == 0
+    assert export(config, folder) == 0
     return config, folder
 
 
@@ -109,15 +113,7 @@ def test_recipes_follow_the_configuration(
 
 def test_max_steps_ask_for_enough_epochs(write_config: Any, tmp_path: Path) -> None:
     config = write_config(tmp_path, training={"max_steps": 9})
-    command = [
-        "export",
-        "llamafactory",
-        "--config",
-        str(config),
-        "--output_dir",
-        str(tmp_path / "x"),
-    ]
-    assert main(command) == 0
+    assert export(config, tmp_path / "x") == 0
     data = load_from_disk(str(tmp_path / "x" / "tokenised"))["train"]
     assert len(data) >= 9 * 4
     assert yaml.safe_load((tmp_path / "x" / "masked.yaml").read_text("utf-8"))["max_steps"] == 9
@@ -127,15 +123,7 @@ def test_what_it_could_not_follow_is_refused(
     write_config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = write_config(tmp_path, masking={"context_loss_weight": 0.5}, data={"pack": True})
-    command = [
-        "export",
-        "llamafactory",
-        "--config",
-        str(config),
-        "--output_dir",
-        str(tmp_path / "x"),
-    ]
-    assert main(command) == 2
+    assert export(config, tmp_path / "x") == 2
     error = capsys.readouterr().err
     assert "2 problems" in error and "context_loss_weight is 0.5" in error and "data.pack" in error
     assert not (tmp_path / "x").exists()

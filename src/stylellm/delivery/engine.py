@@ -16,6 +16,8 @@ from stylellm.generation.sampler import Sampling, Written, draw
 from stylellm.generation.strength import (
     DEFAULT,
     authors,
+    check_known,
+    check_strength,
     current_strength,
     mix_authors,
     parse_mixture,
@@ -93,13 +95,9 @@ class Engine:
         Raises:
             StyleLLMError: a prompt too long, a strength outside, an author that is not loaded.
         """
-        if not 0 <= job.strength <= 2:
-            raise StyleLLMError(f"strength is {job.strength:g}", "0 (the base) to 2")
+        check_strength(job.strength)
         for name in parse_mixture(job.author) if job.author else ():
-            if name not in authors(self.policy):
-                raise StyleLLMError(
-                    f"no author {name!r} is loaded", " or ".join(authors(self.policy))
-                )
+            check_known(self.policy, name)
         positions = getattr(self.policy.config, "max_position_embeddings", None)
         new = self._sampling(job).max_new_tokens
         for ids in job.prompts:

@@ -9,7 +9,6 @@ has been compared.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -21,10 +20,9 @@ from typing import Any
 from stylellm.delivery.folder import check_new, new_folder
 from stylellm.delivery.merge import merge
 from stylellm.errors import ModelError, StyleLLMError, check_installed
-from stylellm.files import write_text
+from stylellm.files import read_json, write_text
 
 SCRIPT = "convert_hf_to_gguf.py"
-TYPES = ("f32", "f16", "bf16", "q8_0")
 MERGE_TYPE = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "q8_0": "auto"}
 MODELFILE = "Modelfile"
 QWEN2_RULE = (
@@ -130,10 +128,7 @@ def find_converter(llama_cpp: str | None = None) -> Path | None:
 
 def splitting_rule(model: Path) -> str:
     """``qwen2`` where the tokenizer splits text as Qwen2's does, else empty (the converter decides)."""
-    try:
-        saved = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
+    saved = read_json(model / "tokenizer.json")
     first = (saved.get("pre_tokenizer") or {}).get("pretokenizers", [{}])[0]
     normalizer = (saved.get("normalizer") or {}).get("type")
     same = first.get("pattern", {}).get("Regex") == QWEN2_RULE and normalizer == "NFC"
@@ -186,8 +181,4 @@ def _is_whole_model(folder: Path) -> bool:
 def _has_chat_template(model: Path) -> bool:
     if (model / "chat_template.jinja").is_file():
         return True
-    try:
-        saved = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(saved.get("chat_template"))
+    return bool(read_json(model / "tokenizer_config.json").get("chat_template"))

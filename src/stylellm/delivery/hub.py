@@ -15,7 +15,7 @@ from typing import Any
 from stylellm.delivery.folder import check_new, new_folder
 from stylellm.delivery.merge import merge
 from stylellm.errors import DataError, ModelError
-from stylellm.files import write_text
+from stylellm.files import read_json, write_text
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 CARD = "README.md"
@@ -124,12 +124,12 @@ def model_card(
         adapter=adapter,
         data=_data(config),
         measured=_measured(folder),
-        run=_json(folder / RUN_FILE),
+        run=read_json(folder / RUN_FILE),
     )
 
 
 def _adapter_config(folder: Path) -> dict[str, Any]:
-    found = _json(folder / ADAPTER_FILES[0])
+    found = read_json(folder / ADAPTER_FILES[0])
     if not found or not (folder / ADAPTER_FILES[1]).is_file():
         raise ModelError(
             f"the folder {folder} holds no adapter",
@@ -189,7 +189,7 @@ def _measured(folder: Path) -> dict[str, Any] | None:
     from stylellm.evaluation.report import JSON_FILE, markdown_table
     from stylellm.evaluation.tables import likelihood_rows
 
-    result = _json(folder / JSON_FILE)
+    result = read_json(folder / JSON_FILE)
     if not result:
         return None
     judged = verdict.judge(result)
@@ -204,11 +204,3 @@ def _measured(folder: Path) -> dict[str, Any] | None:
         "tables": {name: markdown_table(table) for name, table in tables.items() if table},
         "small": bool(result.get("small_sample")),
     }
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -18,7 +18,7 @@ import torch
 
 from stylellm.delivery.folder import check_new, new_folder
 from stylellm.errors import ModelError
-from stylellm.files import write_text
+from stylellm.files import read_json, write_text
 from stylellm.generation.strength import set_strength
 from stylellm.model.load import load_base, model_location
 from stylellm.model.policy import load_policy
@@ -141,10 +141,8 @@ def _logits(model: Any, ids: Sequence[Sequence[int]]) -> list[torch.Tensor]:
 
 def _saved_dtype(name: str) -> str:
     """The type in which the base was saved, float32 where it does not say."""
-    file = Path(model_location(name)) / "config.json"
-    try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    saved = read_json(Path(model_location(name)) / "config.json")
+    if not saved:
         return "bfloat16"  # an id whose files lie in the library's cache: what Qwen2.5 is saved in
     found = str(saved.get("dtype") or saved.get("torch_dtype") or "float32")
     return found if found in TOLERANCE else "float32"

@@ -29,7 +29,6 @@ from stylellm.delivery.serve_protocol import (
     ChatRequest,
     CompletionRequest,
     Request,
-    check_model,
     failure,
     finish_reason,
     first_problem,
@@ -201,10 +200,11 @@ def _model(name: str, created: int) -> dict[str, Any]:
 
 
 def _known(engine: Engine, name: str) -> None:
-    try:
-        check_model(name, engine.models())
-    except StyleLLMError as error:
-        raise HTTPException(404, str(error)) from error
+    known = engine.models()
+    if name not in known:
+        raise HTTPException(
+            404, f"the model {name!r} is not served here; expected {' or '.join(known)}."
+        )
 
 
 def _check_ids(engine: Engine, ids: list[list[int]]) -> None:

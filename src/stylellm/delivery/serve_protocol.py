@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stylellm.errors import StyleLLMError
 from stylellm.generation.sampler import Written
 
 IGNORED = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
@@ -204,13 +203,3 @@ def first_problem(errors: Sequence[Mapping[str, Any]]) -> str:
     place = ".".join(str(part) for part in found["loc"] if part != "body")
     said = str(found["msg"]).removeprefix("Value error, ")
     return f"{place}: {said}" if place else said
-
-
-def check_model(name: str, known: Sequence[str]) -> None:
-    """Refuses a model that is not served.
-
-    Raises:
-        StyleLLMError: naming those that are.
-    """
-    if name not in known:
-        raise StyleLLMError(f"the model {name!r} is not served here", " or ".join(known))

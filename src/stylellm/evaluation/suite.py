@@ -8,6 +8,7 @@ these measures depends on how much text it sees and how it is cut.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from stylellm.evaluation.gate import judge
 from stylellm.evaluation.generated import Plan, own_prompts, shipped_prompts, write_samples
 from stylellm.evaluation.likelihood import Likelihood, suffix_gain, window_likelihood
 from stylellm.evaluation.settings import Clock, Settings
-from stylellm.evaluation.texts import Texts, chapters, rows_of, spread, works
+from stylellm.evaluation.texts import Texts, spread
 from stylellm.evaluation.written import style_table
 
 SMALL_WINDOWS = 10
@@ -56,10 +57,13 @@ def evaluate_policy(
         samples, name = sample_texts(policy, tokenizer, settings, cache=cache, progress=progress)
     with clock.stage("extraction"):
         result["extraction"] = _extraction(policy, tokenizer, texts, settings, progress)
-    result |= style_table(samples, texts, settings, clock=clock, cache=cache)
+    mauve = None
     if settings.mauve:
-        with clock.stage("mauve"):
-            _add_mauve(result["style"], policy, tokenizer, samples, texts, settings)
+        mauve = partial(
+            mauve_score.mauve_of_rows, policy, tokenizer,
+            batch_size=settings.batch_size, seed=settings.seed,
+        )  # fmt: skip
+    result |= style_table(samples, texts, settings, clock=clock, cache=cache, mauve=mauve)
     if settings.lm_eval_tasks:
         with clock.stage("lm_eval"):
             result["lm_eval"] = harness.run_tasks(
@@ -81,23 +85,6 @@ def _check_extras(settings: Settings) -> None:
         check_installed("lm_eval", what="evaluation.lm_eval_tasks", extra="lm-eval")
         for task in settings.lm_eval_tasks:
             harness.load_task(task)
-
-
-def _add_mauve(
-    table: dict[str, dict[str, Any]],
-    policy: Any,
-    tokenizer: Any,
-    samples: Sequence[dict[str, Any]],
-    texts: Texts,
-    settings: Settings,
-) -> None:
-    rows = rows_of([s["base"] for s in samples], [s["policy"] for s in samples], texts)
-    author = "\n".join(works(chapters(texts.author_train)).values())
-    found = mauve_score.mauve_of_rows(
-        policy, tokenizer, rows, author, batch_size=settings.batch_size, seed=settings.seed
-    )
-    for name, figure in found.items():
-        table[name]["mauve"] = figure
 
 
 def _likelihoods(

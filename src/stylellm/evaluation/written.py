@@ -9,6 +9,7 @@ from typing import Any
 from stylellm.errors import DataError
 from stylellm.evaluation import style
 from stylellm.evaluation.copies import Shelf
+from stylellm.evaluation.figures import Figure
 from stylellm.evaluation.nearness import Attribution, Space, zeta_words
 from stylellm.evaluation.settings import Clock, Settings
 from stylellm.evaluation.style import SMALL_SAMPLE
@@ -24,10 +25,12 @@ def style_table(
     *,
     clock: Clock | None = None,
     cache: Path | None = None,
+    mauve: Callable[[Mapping[str, Sequence[str]], str], dict[str, Figure]] | None = None,
 ) -> dict[str, Any]:
     """Every measure of what was written, for the four rows at equal length.
 
-    Each sample gets its copied runs (`copies`). The copy index is kept in `cache`.
+    Each sample gets its copied runs (`copies`). The copy index is kept in `cache`. `mauve` takes the
+    rows and the author's text, as `mauve_of_rows` does for a model.
     """
     clock = clock or Clock()
     rows = rows_of([s["base"] for s in samples], [s["policy"] for s in samples], texts)
@@ -48,14 +51,23 @@ def style_table(
         found["longest_copy"][name] = longest or {"length": 0, "text": ""}
     with clock.stage("nearness"):
         found |= _nearness(table, rows, texts, parts, settings)
+    if mauve:
+        with clock.stage("mauve"):
+            for name, figure in mauve(rows, author.text).items():
+                table[name]["mauve"] = figure
     found["style"] = table
     return found
+
+
+def _shortest(rows: Mapping[str, Sequence[str]]) -> int:
+    """Characters of the shortest row."""
+    return min(len(without_whitespace("".join(pieces))) for pieces in rows.values())
 
 
 def _described(
     rows: Mapping[str, Sequence[str]], author: style.Author, seed: int
 ) -> dict[str, dict[str, Any]]:
-    shortest = min(len(without_whitespace("".join(pieces))) for pieces in rows.values())
+    shortest = _shortest(rows)
     return {
         name: style.describe(pieces, author, length=shortest, seed=seed)
         for name, pieces in rows.items()
@@ -89,7 +101,7 @@ def _reference(
     author: style.Author, rows: Mapping[str, Sequence[str]], seed: int
 ) -> dict[str, Any]:
     """The author's training text by itself, in the shape of a row."""
-    shortest = min(len(without_whitespace("".join(pieces))) for pieces in rows.values())
+    shortest = _shortest(rows)
     return {
         "characters": len(without_whitespace(author.text)),
         "rhythm": style.rhythm_of(author.text[:200_000], author.text, seed),

@@ -44,10 +44,7 @@ def set_strength(policy: Any, value: float) -> None:
     """
     from peft.tuners.lora import LoraLayer
 
-    if not 0 <= value <= LARGEST:
-        raise StyleLLMError(
-            f"a strength of {value:g}", "0 (the base) to 2; 1 is the style as trained"
-        )
+    check_strength(value)
     if value != 1:
         _refuse_dora(policy)
     for module in policy.modules():
@@ -105,7 +102,7 @@ def use_author(policy: Any, name: str) -> None:
     Raises:
         StyleLLMError: no such author.
     """
-    _check_known(policy, name)
+    check_known(policy, name)
     value = current_strength(policy)
     set_strength(policy, 1.0)
     policy.set_adapter(name)
@@ -125,7 +122,7 @@ def mix_authors(policy: Any, weights: Mapping[str, float]) -> None:
         ModelError: adapters that cannot be mixed exactly (DoRA, trained token rows).
     """
     for name, weight in weights.items():
-        _check_known(policy, name)
+        check_known(policy, name)
         if not 0 < weight <= LARGEST:
             raise StyleLLMError(f"the weight {weight:g} of {name}", "above 0, at most 2")
     if len(weights) == 1 and set(weights.values()) == {1.0}:
@@ -177,7 +174,16 @@ def check_name(policy: Any, name: str) -> None:
         raise StyleLLMError(f"two authors are called {name}", "a name of its own for each")
 
 
-def _check_known(policy: Any, name: str) -> None:
+def check_strength(value: float) -> None:
+    """Refuses a strength outside 0 to 2."""
+    if not 0 <= value <= LARGEST:
+        raise StyleLLMError(
+            f"a strength of {value:g}", "0 (the base) to 2; 1 is the style as trained"
+        )
+
+
+def check_known(policy: Any, name: str) -> None:
+    """Refuses an author who is not loaded."""
     if name not in authors(policy):
         raise StyleLLMError(
             f"no author {name!r} is loaded",
