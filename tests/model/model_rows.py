@@ -41,7 +41,7 @@ def step(policy, items, passes=None, **options):
 
 def assert_same_step(found, wanted, *, single=False):
     """The same loss and gradients; `single`: where a library computes in float32 on the way."""
-    rtol, atol = (1e-3, 1e-4) if single else (1e-8, 1e-10)
+    rtol, atol = (1e-4, 1e-5) if single else (1e-8, 1e-10)
     torch.testing.assert_close(found[0], wanted[0], rtol=1e-5 if single else 1e-10, atol=1e-10)
     assert found[1].keys() == wanted[1].keys() and wanted[1]
     for name, gradient in wanted[1].items():
