@@ -2,9 +2,11 @@
 
     python recipes/tiny_base/build.py --corpus ../shared/corpus --work_dir build/tiny_base
     python recipes/tiny_base/build.py ... --stage train --stable_steps 9000
+    python recipes/tiny_base/build.py ... --start src/stylellm/assets/stylellm-tiny
 
 Stages: text -> tokenizer -> windows -> train (constant rate) -> decay (a branch) -> export -> card.
 A stage whose file exists is skipped; an interrupted training goes on from its checkpoint.
+``--start`` begins from the tokenizer and the weights of a model that is there already.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import torch
 import train
 from shards import Shards
 from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 STAGES = ("text", "tokenizer", "windows", "train", "decay", "export", "card")
 
@@ -33,10 +36,14 @@ def stage_text(work: Path, corpus: Path) -> None:
         corpus_text.save(corpus_text.collect(corpus), path)
 
 
-def stage_tokenizer(work: Path) -> None:
-    if not (work / "tokenizer" / "tokenizer.json").exists():
-        documents = corpus_text.load(work / "text.json")["train"]
-        tiny_tokenizer.train((d.text for d in documents), work / "tokenizer")
+def stage_tokenizer(work: Path, start: Path | None) -> None:
+    if (work / "tokenizer" / "tokenizer.json").exists():
+        return
+    if start is not None:
+        AutoTokenizer.from_pretrained(str(start)).save_pretrained(str(work / "tokenizer"))
+        return
+    documents = corpus_text.load(work / "text.json")["train"]
+    tiny_tokenizer.train((d.text for d in documents), work / "tokenizer")
 
 
 def stage_windows(work: Path) -> None:
@@ -63,8 +70,6 @@ def windows_file(work: Path, length: int) -> Path:
 
 
 def load_tokenizer(work: Path) -> Any:
-    from transformers import AutoTokenizer
-
     return AutoTokenizer.from_pretrained(str(work / "tokenizer"))
 
 
@@ -73,13 +78,18 @@ def load_shards(work: Path, length: int, seed: int) -> Shards:
     return Shards([tuple(w) for w in windows], load_tokenizer(work), length, seed)
 
 
-def stage_train(work: Path, steps: int, dtype: torch.dtype) -> None:
+def stage_train(work: Path, steps: int, dtype: torch.dtype, start: Path | None) -> None:
     """The constant-rate part on short sequences; a later call with more steps prolongs it."""
     tokenizer = load_tokenizer(work)
     model = train.new_model(len(tokenizer), tokenizer.eos_token_id)
+    if start is not None:
+        given = AutoModelForCausalLM.from_pretrained(str(start), dtype=torch.float32)
+        model.load_state_dict(given.state_dict())
     folder = work / "stable"
     folder.mkdir(exist_ok=True)
-    train.run(load_shards(work, train.SHORT, seed=1), model, folder, steps=steps, dtype=dtype)
+    # Another order than that of the model one starts from.
+    seed = 1 if start is None else 3
+    train.run(load_shards(work, train.SHORT, seed=seed), model, folder, steps=steps, dtype=dtype)
 
 
 def stage_decay(work: Path, steps: int, dtype: torch.dtype) -> None:
@@ -117,6 +127,8 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
     parser.add_argument("--work_dir", type=Path, default=Path("build/tiny_base"))
     parser.add_argument("--stage", choices=STAGES, action="append", help="default: all, in order")
+    parser.add_argument("--start", type=Path, help="a model of this shape to train on from")
+    parser.add_argument("--start_steps", type=int, default=0, help="steps it has had, for the card")
     parser.add_argument("--stable_steps", type=int, default=3500)
     parser.add_argument("--decay_steps", type=int, default=1200)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -132,11 +144,11 @@ def main() -> None:
         if stage == "text":
             stage_text(work, args.corpus)
         elif stage == "tokenizer":
-            stage_tokenizer(work)
+            stage_tokenizer(work, args.start)
         elif stage == "windows":
             stage_windows(work)
         elif stage == "train":
-            stage_train(work, args.stable_steps, dtype)
+            stage_train(work, args.stable_steps, dtype, args.start)
         elif stage == "decay":
             stage_decay(work, args.decay_steps, dtype)
         elif stage == "export":
@@ -144,7 +156,7 @@ def main() -> None:
         else:
             from card import write_card
 
-            write_card(work)
+            write_card(work, args.start_steps)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 import text as corpus_text
 import torch
+import torch.nn.functional as F
 from ngram import WittenBell
 
 from stylellm.corpus.chunk import cut_windows, token_counter
@@ -18,6 +19,7 @@ PROMPTS = ("剑光一闪", "次日清晨，", "这一学说认为")
 SAMPLES = 10
 CHARACTERS = 150
 HELD_OUT = ("held_out_classic", "held_out_modern", "held_out_wuxia")
+LENGTH = 512
 MOST = 200_000
 """Characters of each held-out part that are scored."""
 
@@ -36,11 +38,31 @@ def _take(documents: list[corpus_text.Document], most: int) -> list[str]:
 
 @torch.inference_mode()
 def bits_per_character(model: Any, tokenizer: Any, texts: list[str]) -> float:
-    """Total bits of the texts' windows, each scored from its own start, per character.
+    """Total bits of the texts per character, each text read through as one.
 
-    The first token of a window is predicted from the end-of-text token, so that every character is paid
-    for, as the n-gram model pays for it.
+    A window of ``LENGTH`` tokens moves on by half of itself and scores the tokens that are new in it, so
+    that each has at least half a window before it, as the n-gram model, too, reads a text without a
+    break. The first token is predicted from the end-of-text token: every character is paid for.
     """
+    bits, characters = 0.0, 0
+    for text in texts:
+        ids = [tokenizer.eos_token_id, *tokenizer(text, verbose=False)["input_ids"]]
+        scored = 1
+        for start in range(0, len(ids), LENGTH // 2):
+            window = torch.tensor([ids[start : start + LENGTH]])
+            new = start + window.shape[1] - scored
+            if new <= 0:
+                break
+            logits = model(input_ids=window).logits[0, -new - 1 : -1].float()
+            bits += float(F.cross_entropy(logits, window[0, -new:], reduction="sum")) / math.log(2)
+            scored += new
+        characters += len(text)
+    return bits / characters
+
+
+@torch.inference_mode()
+def bits_of_windows(model: Any, tokenizer: Any, texts: list[str]) -> float:
+    """The same of the texts' windows of 500 tokens, each scored from its own start, without what precedes it."""
     count = token_counter(tokenizer)
     bits, characters = 0.0, 0
     for text in texts:
@@ -88,7 +110,8 @@ def measure(work: Path) -> dict[str, Any]:
         texts = _take(splits[name], MOST)
         characters = sum(map(len, texts))
         gram = sum(yardstick.bits(text) for text in texts) / characters
-        table[name] = (bits_per_character(model, tokenizer, texts), gram, characters)
+        mine = bits_per_character(model, tokenizer, texts)
+        table[name] = (mine, gram, bits_of_windows(model, tokenizer, texts), characters)
     drawn = {prompt: samples(model, tokenizer, prompt) for prompt in PROMPTS}
     real = _take(splits["held_out_classic"], MOST)
     pooled = [text[:CHARACTERS] for texts in drawn.values() for text in texts]
@@ -106,9 +129,13 @@ def measure(work: Path) -> dict[str, Any]:
     }
 
 
-def write_card(work: Path) -> None:
-    """Writes README.md beside the weights."""
+def write_card(work: Path, start_steps: int = 0) -> None:
+    """Writes README.md beside the weights; ``start_steps`` are those of the model that was trained on."""
     found = measure(work)
+    first, last = found["schedule"]["from"], found["schedule"]["to"]
+    before = (
+        f"Trained on from a model of {start_steps:,} steps for" if start_steps else "Trained for"
+    )
     lines = [
         "# stylellm-tiny", "",
         f"A small Chinese base model of {found['parameters']:,} parameters "
@@ -122,15 +149,18 @@ def write_card(work: Path) -> None:
         "collections, 21 collections by 鲁迅 (twice per pass; both public domain), and 2,954 encyclopaedia "
         "paragraphs from CMRC 2018 and DRCD (twice per pass; CC BY-SA 4.0 / 3.0, Wikipedia). Cleaned and "
         "simplified by `stylellm.corpus`. Three in ten sequences in infill form.",
-        f"Trained for {found['schedule']['to']:,} steps of 4,096 tokens, the last "
-        f"{found['schedule']['to'] - found['schedule']['from']:,} with a falling rate; Muon and AdamW.", "",
+        f"{before} {last:,} steps of 4,096 tokens, the last {last - first:,} with a falling rate; Muon "
+        "and AdamW.", "",
         "## Bits per character on text it never saw", "",
-        "| text | stylellm-tiny | Witten-Bell 5-gram, same text | difference | characters |",
-        "|---|---|---|---|---|",
+        "| text | stylellm-tiny | Witten-Bell 5-gram, same text | difference | in windows | characters |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| {name.removeprefix('held_out_')} | {mine:.3f} | {gram:.3f} | {mine / gram - 1:+.1%} | {n:,} |"
-            for name, (mine, gram, n) in found["bits"].items()
+            f"| {name.removeprefix('held_out_')} | {mine:.3f} | {gram:.3f} | {mine / gram - 1:+.1%} "
+            f"| {windows:.3f} | {n:,} |"
+            for name, (mine, gram, windows, n) in found["bits"].items()
         ), "",
+        "Both read a text through; the model sees the last 256 to 511 tokens. *In windows*: cut at "
+        "sentence ends into windows of 500 tokens,", "each without what precedes it.", "",
         f"## Repetition of the samples below, first {CHARACTERS} characters", "",
         "| | samples | real text, 5% to 95% |", "|---|---|---|",
         *(

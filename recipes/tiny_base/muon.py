@@ -1,7 +1,8 @@
 """Muon (Jordan et al. 2024) for the matrices of a small model: equal shapes are treated as one batch.
 
 torch's own Muon orthogonalises one matrix at a time and in bfloat16, which a processor without bfloat16
-instructions emulates: 0.66 s a step of this model where this one takes 0.2 s.
+instructions emulates: 0.66 s a step of this model where this one takes 0.2 s. With such instructions
+bfloat16 takes 0.16 s on one thread where float32 takes 0.35 s.
 """
 
 from __future__ import annotations
@@ -34,12 +35,19 @@ class Muon(torch.optim.Optimizer):
         lr: comparable with AdamW's.
         momentum: of the gradient.
         weight_decay: decoupled, times ``lr``.
+        dtype: of the orthogonalisation's products; the momentum stays in the parameters' own.
     """
 
     def __init__(
-        self, params: Any, lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+        self,
+        params: Any,
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
@@ -50,7 +58,8 @@ class Muon(torch.optim.Optimizer):
             for shape, parameters in by_shape.items():
                 moved = torch.stack([self._momentum(p, group["momentum"]) for p in parameters])
                 length = group["lr"] * 0.2 * max(shape) ** 0.5
-                for p, update in zip(parameters, orthogonalise(moved), strict=True):
+                updates = orthogonalise(moved.to(self.dtype))
+                for p, update in zip(parameters, updates, strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-length)
 
     def _momentum(self, parameter: torch.Tensor, momentum: float) -> torch.Tensor:

@@ -86,12 +86,12 @@ def new_model(vocabulary: int, eos: int) -> Any:
     return Qwen2ForCausalLM(config)
 
 
-def optimizers(model: Any) -> list[torch.optim.Optimizer]:
+def optimizers(model: Any, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices, AdamW for embeddings, norms and biases."""
     inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim < 2 or "embed" in n]
     return [
-        Muon(inner, lr=MATRIX_RATE, weight_decay=0.05),
+        Muon(inner, lr=MATRIX_RATE, weight_decay=0.05, dtype=dtype),
         torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
@@ -136,7 +136,7 @@ def run(
         decay_from: the step from which the rate falls linearly to 2% of itself; None: constant.
         save_every: steps between checkpoints.
     """
-    opts = optimizers(model)
+    opts = optimizers(model, dtype)
     bases = [group["lr"] for opt in opts for group in opt.param_groups]
     first, place = _restore(folder / "checkpoint.pt", model, opts)
     batches = Cursor(shards, TOKENS // shards.length, *place)
