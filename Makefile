@@ -23,9 +23,9 @@ demo: $(STAMP)
 # What make test leaves out: tests that need a GPU, or minutes of installing.
 ELSEWHERE := gpu or llamacpp or llamafactory
 
-# One thread: threads that wait for one another take longer over models as small as these.
+# Two processes of one thread each: threads that wait for one another take longer over models as small as these.
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not ($(ELSEWHERE))"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not ($(ELSEWHERE))"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
