@@ -11,6 +11,7 @@ import text as corpus_text
 import torch
 import torch.nn.functional as F
 from ngram import WittenBell
+from train import SEQUENCE
 
 from stylellm.corpus.chunk import cut_windows, token_counter
 from stylellm.stylometry.ngrams import distinct_n, rep_n
@@ -19,7 +20,6 @@ PROMPTS = ("剑光一闪", "次日清晨，", "这一学说认为")
 SAMPLES = 10
 CHARACTERS = 150
 HELD_OUT = ("held_out_classic", "held_out_modern", "held_out_wuxia")
-LENGTH = 512
 MOST = 200_000
 """Characters of each held-out part that are scored."""
 
@@ -40,7 +40,7 @@ def _take(documents: list[corpus_text.Document], most: int) -> list[str]:
 def bits_per_character(model: Any, tokenizer: Any, texts: list[str]) -> float:
     """Total bits of the texts per character, each text read through as one.
 
-    A window of ``LENGTH`` tokens moves on by half of itself and scores the tokens that are new in it, so
+    A window of ``SEQUENCE`` tokens moves on by half of itself and scores the tokens that are new in it, so
     that each has at least half a window before it, as the n-gram model, too, reads a text without a
     break. The first token is predicted from the end-of-text token: every character is paid for.
     """
@@ -48,8 +48,8 @@ def bits_per_character(model: Any, tokenizer: Any, texts: list[str]) -> float:
     for text in texts:
         ids = [tokenizer.eos_token_id, *tokenizer(text, verbose=False)["input_ids"]]
         scored = 1
-        for start in range(0, len(ids), LENGTH // 2):
-            window = torch.tensor([ids[start : start + LENGTH]])
+        for start in range(0, len(ids), SEQUENCE // 2):
+            window = torch.tensor([ids[start : start + SEQUENCE]])
             new = start + window.shape[1] - scored
             if new <= 0:
                 break
