@@ -8,6 +8,7 @@ Two questions, at true KLs of 2e-5, 1e-3 and 0.1 nats per position:
    and gradients of the adapter. The body's own rounding is in these numbers, whatever the loss.
 
     python benchmarks/accuracy.py                       # V 151936, H 896, 64 positions
+    python benchmarks/accuracy.py --device cuda --part given
     python benchmarks/accuracy.py --model Qwen/Qwen2.5-0.5B --part end_to_end
 """
 
@@ -47,6 +48,7 @@ class Truth(NamedTuple):
 def main() -> None:
     args = parse()
     torch.set_num_threads(args.threads)
+    torch.set_default_device(args.device)
     if args.part in ("given", "both"):
         given_hidden_states(args)
     if args.part in ("end_to_end", "both"):
@@ -66,6 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     return parser.parse_args()
 
 
@@ -143,7 +146,7 @@ def errors(name: str, problem: Problem, truth: Truth, direction: str) -> tuple[f
 def given_hidden_states(args: argparse.Namespace) -> None:
     print(
         f"Given the hidden states: N={args.positions} H={args.hidden} V={args.vocabulary}, "
-        f"{args.dtype}, {args.direction}, against float64"
+        f"{args.dtype}, {args.direction}, {args.device}, against float64"
     )
     head = make_head(args.vocabulary, args.hidden, getattr(torch, args.dtype), args.seed)
     print(f"{'true KL':>9}  {'loss':22} {'value':>10} {'gradient':>10}")

@@ -10,20 +10,23 @@ Rows (all on the same random weights of a Qwen2.5 shape, LoRA on all linear laye
     checkpointed ours, with gradient checkpointing
 
 A step is forward and backward; the optimizer is the same for all and left out. The rows take turns
-in one process; peak memory (weights included) is that of a fresh process for each row (on a CPU
-Linux only). Times are of the processor for one thread, of the clock otherwise. Only the ratios of
-medians mean anything on another machine. Each round is printed, so that a run which is cut off has
-said what it found.
+in one process; peak memory (weights included) is that of a fresh process for each row: what torch
+has allocated on a GPU, what is resident on a CPU (Linux only; with --malloc mmap memory that is
+freed goes back at once, with default glibc keeps much of it). --bf16 runs every row under autocast,
+as training.bf16 does. Times are of the processor for one thread, of the clock otherwise. Only the
+ratios of medians mean anything on another machine. Each round is printed, so that a run which is
+cut off has said what it found.
 
     python benchmarks/bench_step.py --layers 6 --batch 2 --length 256
     python benchmarks/bench_step.py --layers 24 --batch 4 --length 512 --rows naive ours ce top_half
-    python benchmarks/bench_step.py --device cuda --layers 24 --batch 4 --length 512 --pairs 20
+    python benchmarks/bench_step.py --device cuda --bf16 --batch 4 --length 512 --pairs 20
     python benchmarks/bench_step.py --shape tiny --layers 4 --batch 2 --length 32 --pairs 2
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -33,13 +36,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stylellm.doctor.shapes import QWEN25, Shape
+
 ROWS = ("naive", "ours", "ce", "cached", "top_half", "top_quarter", "checkpointed")
-SHAPES: dict[str, tuple[int, int, int, int]] = {  # hidden, intermediate, heads, vocabulary
-    "0.5B": (896, 4864, 14, 151936),
-    "1.5B": (1536, 8960, 12, 151936),
-    "tiny": (64, 256, 4, 4000),
-}
-LORA = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.05}
+SHAPES = QWEN25 | {"tiny": Shape("tiny", 64, 4, 4, 2, 256, 4000, True, 16)}
+LORA = {"lora_alpha": 16, "lora_dropout": 0.05}
+# As memory_fit.py's: blocks from 64 KiB on are mapped one by one and given back when freed.
+MMAP = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -48,7 +51,7 @@ def main() -> None:
     if args.memory_of:
         print(peak_memory(args))
         return
-    memory = {} if args.no_memory else {row: measured_apart(row) for row in args.rows}
+    memory = {} if args.no_memory else {row: measured_apart(row, args.malloc) for row in args.rows}
     seconds = times(args)
     report(args, seconds, memory)
 
@@ -58,18 +61,23 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shape", default="0.5B", choices=SHAPES)
-    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--layers", type=int, help="as many as the shape has unless given")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument("--bf16", action="store_true", help="autocast, as training.bf16 does")
+    parser.add_argument("--lora_r", type=int, default=8)
     parser.add_argument("--kl", type=float, default=1.0, help="share of positions with a KL")
     parser.add_argument("--rows", nargs="+", default=["naive", "ours", "ce"], choices=ROWS)
     parser.add_argument("--pairs", type=int, default=5, help="measured steps of each row")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--malloc", choices=["mmap", "default"], default="mmap")
     parser.add_argument("--no_memory", action="store_true", help="time only")
     parser.add_argument("--memory_of", choices=ROWS, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.layers = args.layers or SHAPES[args.shape].layers
+    return args
 
 
 # What every row works on.
@@ -79,22 +87,23 @@ def make_model(args: argparse.Namespace) -> Any:
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    hidden, intermediate, heads, vocabulary = SHAPES[args.shape]
+    shape = SHAPES[args.shape]
     config = Qwen2Config(
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        num_attention_heads=heads,
-        num_key_value_heads=2,
-        vocab_size=vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        vocab_size=shape.vocabulary,
         num_hidden_layers=args.layers,
-        tie_word_embeddings=True,
+        tie_word_embeddings=shape.tied,
         max_position_embeddings=4096,
     )
     before = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, args.dtype))
     torch.manual_seed(0)
     try:
-        return Qwen2ForCausalLM(config).to(args.device)
+        with torch.device(args.device):
+            return Qwen2ForCausalLM(config)
     finally:
         torch.set_default_dtype(before)
 
@@ -107,7 +116,7 @@ def make_policy(args: argparse.Namespace, rows: list[str]) -> Any:
     def config(first: int) -> Any:
         layers = list(range(first, args.layers)) if first else None
         return LoraConfig(
-            **LORA, target_modules=LINEARS, layers_to_transform=layers, task_type="CAUSAL_LM"
+            **LORA, r=args.lora_r, target_modules=LINEARS, layers_to_transform=layers, task_type="CAUSAL_LM"
         )
 
     torch.manual_seed(2)
@@ -130,7 +139,7 @@ def make_batch(args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(1)
     items = []
     for _ in range(args.batch):
-        ids = torch.randint(SHAPES[args.shape][-1], (args.length,)).tolist()
+        ids = torch.randint(SHAPES[args.shape].vocabulary, (args.length,)).tolist()
         kl = (torch.rand(args.length) < args.kl).tolist()
         items.append({
             "input_ids": ids, "labels": [*ids[1:], -100], "label_weight": [1.0] * args.length,
@@ -143,7 +152,7 @@ def make_batch(args: argparse.Namespace) -> dict[str, Any]:
 # The rows.
 
 
-def naive_step(policy: Any, reference: Any, batch: dict[str, Any]) -> Any:
+def naive_loss(policy: Any, reference: Any, batch: dict[str, Any]) -> Any:
     import torch
     import torch.nn.functional as F
 
@@ -152,16 +161,28 @@ def naive_step(policy: Any, reference: Any, batch: dict[str, Any]) -> Any:
         log_q = reference(input_ids=ids, attention_mask=mask).logits.float().log_softmax(-1)
     log_p = policy(input_ids=ids, attention_mask=mask).logits.float().log_softmax(-1)
     kl = (log_p.exp() * (log_p - log_q)).sum(-1)[batch["kl_mask"]].mean()
-    loss = F.nll_loss(log_p.flatten(0, 1), batch["labels"].flatten()) + 0.1 * kl
-    loss.backward()
-    return loss.detach()
+    return F.nll_loss(log_p.flatten(0, 1), batch["labels"].flatten()) + 0.1 * kl
+
+
+def naive(args: argparse.Namespace, policy: Any, batch: dict[str, Any]) -> Callable[[], Any]:
+    import torch
+
+    reference = make_model(args).requires_grad_(False).eval()
+
+    def step() -> Any:
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.bf16):
+            loss = naive_loss(policy, reference, batch)
+        loss.backward()
+        return loss.detach()
+
+    return step
 
 
 def trainer_arguments(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     from transformers import TrainingArguments
 
     return {"args": TrainingArguments(folder, use_cpu=args.device == "cpu", report_to=[], disable_tqdm=True,
-                                      remove_unused_columns=False, max_steps=1)}  # fmt: skip
+                                      remove_unused_columns=False, max_steps=1, bf16=args.bf16)}  # fmt: skip
 
 
 def ours(
@@ -200,8 +221,7 @@ def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> C
     adapter = row if row.startswith("top_") else "all"
     policy.set_adapter(adapter)
     if row == "naive":
-        reference = make_model(args).requires_grad_(False).eval()
-        run = lambda: naive_step(policy, reference, batch)  # noqa: E731
+        run = naive(args, policy, batch)
     elif row == "ce":
         run = cross_entropy(args, policy, batch, folder)
     else:
@@ -248,10 +268,13 @@ def times(args: argparse.Namespace) -> dict[str, list[float]]:
     return seconds
 
 
-def measured_apart(row: str) -> float | None:
+def measured_apart(row: str, malloc: str) -> float | None:
     """Peak memory of a process that takes two steps of one row, in MiB beyond its imports."""
     command = [sys.executable, __file__, *sys.argv[1:], "--memory_of", row]
-    answer = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    environment = os.environ | (MMAP if malloc == "mmap" else {})
+    answer = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", env=environment
+    )
     if answer.returncode:
         sys.exit(answer.stderr)
     value = answer.stdout.split()[-1]
@@ -285,12 +308,18 @@ def high_water_mark() -> float:
     raise RuntimeError("no VmHWM in /proc/self/status")
 
 
+def device_name(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
 def report(
     args: argparse.Namespace, seconds: dict[str, list[float]], memory: dict[str, float | None]
 ) -> None:
     print(
-        f"{args.shape} shape, {args.layers} layers, {args.batch}x{args.length}, {args.dtype}, "
-        f"{args.device}, "
+        f"{args.shape} shape, {args.layers} layers, {args.batch}x{args.length}, {args.dtype}"
+        f"{' under autocast' if args.bf16 else ''}, rank {args.lora_r}, {device_name(args.device)}, "
         f"KL at {args.kl:g} of the positions, {args.threads} thread(s), {args.pairs} steps a row"
     )
     medians = {row: statistics.median(values) for row, values in seconds.items()}

@@ -206,7 +206,8 @@ def build(shape: Shape, setup: Setup) -> Any:
     )  # fmt: skip
     torch.set_default_dtype(getattr(torch, setup.weights))
     try:
-        model = Qwen2ForCausalLM(config)
+        with torch.device(setup.device):
+            model = Qwen2ForCausalLM(config)
     finally:
         torch.set_default_dtype(torch.float32)
     if setup.load_in_4bit:

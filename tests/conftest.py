@@ -73,7 +73,7 @@ def make_policy(tiny_model_dir: Path) -> Callable[..., Any]:
     from stylellm.model.policy import add_lora
 
     def make(*, trained: bool = False, double: bool = False, seed: int = 0, **lora: Any) -> Any:
-        base = load_base(str(tiny_model_dir))
+        base = load_base(str(tiny_model_dir), dtype="float32")  # auto: 16 bits on a GPU
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             policy = add_lora(

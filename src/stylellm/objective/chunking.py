@@ -19,8 +19,8 @@ MIN_CHUNK_BYTES = 8 * 2**20
 SHARE_OF_FREE = 1 / 32
 MIN_CHUNK = 16
 # Elements of a block: the rows of a chunk whose elementwise part runs together. On a CPU the
-# buffers of a block stay in cache over some twenty passes; a GPU wants few launches, and compiled
-# code makes its few passes row by row.
+# buffers of a block stay in cache over some twenty passes, and over the few of compiled code; a GPU
+# wants few launches, and its compiled code takes no memory but the chunk's: one block for all.
 BLOCK_ELEMENTS_CPU = 2**18
 BLOCK_ELEMENTS_COMPILED = 2**21
 BLOCK_ELEMENTS = 2**23
@@ -85,9 +85,10 @@ def free_bytes(device: torch.device) -> int | None:
 def blocks(logits: Tensor, *, compiled: bool) -> Iterator[slice]:
     """Slices of a few rows of a chunk [R, V]."""
     rows, vocabulary = logits.shape
-    elements = BLOCK_ELEMENTS
     if logits.device.type == "cpu":
         elements = BLOCK_ELEMENTS_COMPILED if compiled else BLOCK_ELEMENTS_CPU
+    else:
+        elements = logits.numel() if compiled else BLOCK_ELEMENTS
     step = max(1, elements // vocabulary)
     for start in range(0, rows, step):
         yield slice(start, start + step)

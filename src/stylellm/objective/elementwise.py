@@ -6,8 +6,7 @@ With P = softmax(z), Q = softmax(z - delta), u = delta - E_P[delta] and u' = del
     KL(Q||P) = log1p(sum Q (expm1(u') - u'))       dKL(Q||P)/dz = P - Q = -P expm1(KL(Q||P) - u')
 
 since u' - KL(Q||P) = log P/Q. No difference of near-equal numbers is taken. `loss_rows` works in
-place, for buffers that stay in cache; `fused_rows` is the same in the form that a compiler turns
-into a few passes (`compiled.py`).
+place, for buffers that stay in cache; `fused.py` is the same for a compiler.
 
 Legend: R rows (positions), V vocabulary; a column is of shape [R, 1].
 """
@@ -71,7 +70,7 @@ def _with_kl(
     """z turned into the gradient but for the label's own entry, nll and KL."""
     spread = (delta.amax(1) - delta.amin(1)).nan_to_num_()  # bounds |u| and |u'|
     widest = float(spread.max())
-    limit = _far_from(z.dtype)
+    limit = far_from(z.dtype)
     far = None
     if widest > limit:
         rows = (spread > limit).nonzero().squeeze(1)
@@ -90,46 +89,15 @@ def _with_kl(
     return probs, nll, kl
 
 
-def _far_from(dtype: torch.dtype) -> float:
+def far_from(dtype: torch.dtype) -> float:
     """The spread of delta from which exp(|u|) could overflow, or P underflow where Q does not."""
     return -0.5 * math.log(torch.finfo(dtype).tiny)
-
-
-def fused_rows(
-    z: Tensor,
-    delta: Tensor | None,
-    labels: Tensor,
-    per_nll: Tensor,
-    per_kl: Tensor,
-    kl_direction: str,
-    with_gradient: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """As `loss_rows`, from z and delta [R, V] in any dtype; also which rows [R, 1] are far.
-
-    z becomes d loss/dz in its own dtype, delta is left alone. Far rows are left as they are, with a
-    KL that means nothing: only log space serves them.
-    """
-    dtype = accumulation_dtype(z.dtype)
-    probs, nll = _softmax_(z.to(dtype, copy=True), labels)
-    factor, kl, far = per_nll, torch.zeros_like(nll), torch.zeros_like(nll, dtype=torch.bool)
-    if delta is not None:
-        d = delta.to(dtype, copy=True)
-        far = d.amax(1, keepdim=True) - d.amin(1, keepdim=True) > _far_from(dtype)
-        divergence = _policy_ref if kl_direction == "policy_ref" else _ref_policy
-        kl, slope = divergence(probs, d, small=False)
-        factor = slope * per_kl + per_nll
-    if with_gradient:
-        # A comparison with every column fuses with its neighbours, a scatter would not.
-        is_label = torch.arange(z.shape[1], device=z.device) == labels
-        gradient = probs * factor - torch.where(is_label, per_nll, 0.0)
-        z.copy_(torch.where(far, z, gradient.to(z.dtype)))
-    return nll, kl, far
 
 
 def _policy_ref(probs: Tensor, delta: Tensor, small: bool) -> tuple[Tensor, Tensor]:
     """KL(P||Q) as a column, and its slope in delta's memory: dKL/dz = P * slope."""
     u = delta.sub_(_dot(probs, delta))
-    return _log1p(_dot(probs, _excess(u, small))), u
+    return _log1p(_dot(probs, excess(u, small=small))), u
 
 
 def _ref_policy(probs: Tensor, delta: Tensor, small: bool) -> tuple[Tensor, Tensor]:
@@ -139,11 +107,11 @@ def _ref_policy(probs: Tensor, delta: Tensor, small: bool) -> tuple[Tensor, Tens
     reference = minus_u.exp().mul_(probs)
     reference.div_(reference.sum(1, keepdim=True))
     minus_u.sub_(_dot(reference, minus_u))
-    kl = _log1p(_dot(reference, _excess(minus_u, small)))
+    kl = _log1p(_dot(reference, excess(minus_u, small=small)))
     return kl, minus_u.add_(kl).expm1_().neg_()
 
 
-def _excess(u: Tensor, small: bool) -> Tensor:
+def excess(u: Tensor, *, small: bool = False) -> Tensor:
     """expm1(-u) + u >= 0 without cancellation; small: every |u| is known to suit the series."""
     series = u.mul(-1 / 120).add_(1 / 24).mul_(u).sub_(1 / 6).mul_(u).add_(1 / 2)
     series.mul_(u).mul_(u)
