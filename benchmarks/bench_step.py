@@ -116,8 +116,9 @@ def make_policy(args: argparse.Namespace, rows: list[str]) -> Any:
     def config(first: int) -> Any:
         layers = list(range(first, args.layers)) if first else None
         return LoraConfig(
-            **LORA, r=args.lora_r, target_modules=LINEARS, layers_to_transform=layers, task_type="CAUSAL_LM"
-        )
+            **LORA, r=args.lora_r, target_modules=LINEARS, layers_to_transform=layers,
+            task_type="CAUSAL_LM",
+        )  # fmt: skip
 
     torch.manual_seed(2)
     policy = get_peft_model(make_model(args), config(0), adapter_name="all")
@@ -232,10 +233,10 @@ def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> C
     def step() -> Any:
         policy.set_adapter(adapter)
         if row == "checkpointed":
-            policy.get_base_model().activation_checkpointing_enable()
+            policy.get_base_model().gradient_checkpointing_enable()
         loss = run()
         if row == "checkpointed":
-            policy.get_base_model().activation_checkpointing_disable()
+            policy.get_base_model().gradient_checkpointing_disable()
         policy.zero_grad(set_to_none=True)
         return float(loss)
 

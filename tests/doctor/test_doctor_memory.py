@@ -38,6 +38,7 @@ def setup_of(form: str, **changes: Any) -> Setup:
 def policy_of(shape: Shape, setup: Setup) -> Any:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
+    from stylellm.model.lean_lora import use_lean_lora
     from stylellm.model.policy import add_lora
 
     config = Qwen2Config(
@@ -54,6 +55,7 @@ def policy_of(shape: Shape, setup: Setup) -> Any:
     )  # fmt: skip
     if setup.checkpointing:
         policy.gradient_checkpointing_enable()
+    use_lean_lora(policy)
     return policy.train()
 
 
@@ -178,7 +180,7 @@ def test_peak_of_a_step(form: str, changes: dict[str, Any]) -> None:
     shape = SHAPE if setup.lora_layers == "all" else replace(SHAPE, layers=4)
     predicted = predict(shape, setup)
     standing = predicted.parts["weights"] + predicted.parts["adapter"]  # made outside of the mode
-    assert predicted.phase in ("forward", "backward")
+    assert predicted.phase in ("forward", "backward") or form == "mixed"  # its head is copied
     assert predicted.peak - standing == pytest.approx(live_peak(setup, shape), rel=0.05)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from stylellm.errors import ModelError
+from stylellm.model.attention import FLASH
 from stylellm.model.head import check_head_adapter, check_logits, head_terms, output_weight
 from stylellm.model.load import load_base
 from stylellm.model.policy import add_lora, load_policy, policy_hidden
@@ -242,6 +243,13 @@ def test_another_method_on_the_head_is_refused(untied_dir):
 
 def test_a_plain_head_passes(tiny_model_dir):
     check_logits(load_base(str(tiny_model_dir)), "tiny")
+
+
+def test_a_model_with_flash_attention_is_tried_before_it_is_on_its_gpu(tiny_model_dir):
+    base = load_base(str(tiny_model_dir))
+    base.config._attn_implementation = FLASH
+    check_logits(base, "tiny")
+    assert base.config._attn_implementation == FLASH
 
 
 @pytest.mark.parametrize("where", ["before", "after"])

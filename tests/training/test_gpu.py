@@ -114,7 +114,22 @@ def test_a_quantised_base_trains(tiny_model_dir, make_dataset, make_trainer, bit
     assert all(g.isfinite().all() and g.abs().max() > 0 for g in gradients.values())
 
 
+@bf16
+@needs("bitsandbytes")
+def test_the_lean_adapter_beside_4_bits_is_pefts(
+    tiny_model_dir, make_dataset, make_trainer, monkeypatch
+):
+    def run():
+        policy = base_and_policy(tiny_model_dir, dtype="bfloat16", load_in_4bit=True)
+        return gradients_on_gpu(make_trainer, policy, make_dataset(), bf16=True)
+
+    found = run()
+    monkeypatch.setattr("stylellm.training.trainer.use_lean_lora", lambda policy: 0)
+    assert_near(found, *run(), 0.05)
+
+
 def test_the_loss_is_the_same_compiled_and_not_and_its_buffers_are_bounded():
+    from stylellm.objective import compiled
     from stylellm.objective.chunked import style_alignment_loss
 
     torch.manual_seed(0)
@@ -133,7 +148,8 @@ def test_the_loss_is_the_same_compiled_and_not_and_its_buffers_are_bounded():
         ).loss
         loss.backward()
         results.append((loss.item(), states.grad.float()))
-        assert torch.cuda.max_memory_allocated() - before < 450 * 2**20
+        bound = 350 if compile and not compiled._failed else 450
+        assert torch.cuda.max_memory_allocated() - before < bound * 2**20
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-4)
     difference = (results[0][1] - results[1][1]).norm()
     assert difference < 0.01 * results[0][1].norm()

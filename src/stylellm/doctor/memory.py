@@ -227,9 +227,22 @@ def _attention_per_token(shape: Shape, setup: Setup) -> float:
     return linear * 2 * (shape.query + kv) + 4 * shape.heads + mask
 
 
+INPUTS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
+
+
 def _lora_per_token(shape: Shape, setup: Setup) -> float:
     """Of each adapted layer: the dropout's mask, the adapter's input, what lies between A and B."""
     kept, total = setup.lora_bytes, 0.0
+    if setup.lean:  # one tensor serves the layers that read it, unless each casts it for itself
+        for group in INPUTS:
+            adapted = [name for name in group if name in setup.targets]
+            size, mask = shape.linear(group[0])[0], _dropout_mask(setup)
+            casts = _casts_weights(setup) and group[0] in ("q_proj", "gate_proj")
+            copies = len(adapted) if casts else min(1, len(adapted))
+            if group[0] == "o_proj" and setup.attention != "eager":  # attention keeps its output
+                copies = 0
+            total += len(adapted) * (kept * setup.lora_r + mask * size) + copies * kept * size
+        return total
     mask = _dropout_mask(setup)
     for name in setup.targets:
         total += kept * setup.lora_r
@@ -246,7 +259,7 @@ def _dropout_mask(setup: Setup) -> int:
     """Per element: a byte on a GPU; on a CPU a number in the format of its input."""
     if setup.dropout == 0:
         return 0
-    if setup.device == "cuda":
+    if setup.device == "cuda" or setup.lean:
         return 1
     return 4 if setup.lora_casts else setup.linear_bytes
 
@@ -260,7 +273,7 @@ def _copies_input(setup: Setup) -> bool:
 
 def _not_kept_of_first(shape: Shape, setup: Setup) -> float:
     """Per token: the first layer's input needs no gradient, so norm and dropout keep nothing."""
-    first = [t for t in ("q_proj", "k_proj", "v_proj") if t in setup.targets]
+    first = [t for t in ("q_proj", "k_proj", "v_proj") if t in setup.targets and not setup.lean]
     return 4 * shape.hidden + 4 + _dropout_mask(setup) * shape.hidden * len(first)
 
 
@@ -268,7 +281,9 @@ def _work(shape: Shape, setup: Setup) -> float:
     """Largest working space of a layer: its last projection, with the adapter's float32 copies."""
     n, linear, stream = setup.tokens, setup.linear_bytes, setup.stream_bytes
     wide = linear  # the product of the gated MLP
-    if "down_proj" in setup.targets:
+    if "down_proj" in setup.targets and setup.lean:  # kept then; dropout makes another
+        wide = linear if setup.dropout > 0 else 0
+    elif "down_proj" in setup.targets:
         if setup.lora_casts and linear == 2:
             wide += 4  # cast for the adapter
         if setup.dropout > 0 and setup.lora_casts and setup.compute:
@@ -283,6 +298,8 @@ def _work(shape: Shape, setup: Setup) -> float:
 
 def _work_of_mlp_gradient(shape: Shape, setup: Setup) -> float:
     """Gradients of product, gate and up, once what the last projection kept is free again."""
+    if "down_proj" in setup.targets and setup.lean:
+        return float(setup.tokens * 2 * setup.linear_bytes * shape.intermediate)
     freed = 0
     if "down_proj" in setup.targets:
         freed = setup.lora_bytes + _dropout_mask(setup)

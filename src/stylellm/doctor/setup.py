@@ -72,9 +72,19 @@ class Setup:
         return DTYPES[self.weights]
 
     @property
+    def lean(self) -> bool:
+        """Whether `model.lean_lora` runs the adapter; if not, peft does: beside 8-bit weights, and
+        beside 16-bit ones without autocast."""
+        if self.load_in_8bit:
+            return False
+        if self.compute is None:
+            return self.weights == "float32" and not self.load_in_4bit
+        return not (self.load_in_4bit and self.weights == "float32")
+
+    @property
     def lora_bytes(self) -> int:
         """Per element of the adapter's input as autograd keeps it."""
-        return 2 if self.compute else 4
+        return 2 if self.compute else 4  # 16-bit weights without autocast: peft's copy in float32
 
     @property
     def lora_casts(self) -> bool:

@@ -11,6 +11,8 @@ Shapes: B rows, T tokens, D documents of a row.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -43,6 +45,19 @@ def flash_runs_here() -> bool:
 def joins_rows(backbone: Any) -> bool:
     """Whether this backbone's attention takes documents one after another in one row."""
     return backbone.config._attn_implementation == FLASH
+
+
+@contextmanager
+def sdpa_on_cpu(model: Any, device: torch.device) -> Iterator[None]:
+    """Within the block a model that is not on its GPU yet runs: flash attention has no form for a CPU."""
+    config = model.config
+    kept = config._attn_implementation
+    if kept == FLASH and device.type == "cpu":
+        config._attn_implementation = "sdpa"
+    try:
+        yield
+    finally:
+        config._attn_implementation = kept
 
 
 def document_arguments(backbone: Any, position_ids: Tensor | None) -> dict[str, Any]:

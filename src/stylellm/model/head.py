@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylellm.errors import ModelError
+from stylellm.model.attention import sdpa_on_cpu
 
 QUANTISED = ("Params4bit", "Int8Params")  # bitsandbytes' parameters
 
@@ -184,7 +185,7 @@ def check_logits(model: Any, name: str) -> None:
     was_training = model.training
     try:
         device = model.get_input_embeddings().weight.device
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), sdpa_on_cpu(model, device):
             # Not in eval mode, for which bitsandbytes packs 4-bit weights anew on some CPUs.
             logits = model.train()(torch.tensor([[0, 1]], device=device), use_cache=False).logits
     finally:

@@ -1,8 +1,8 @@
 """`torch.compile` for the elementwise part of the loss, and the way back where it cannot be had.
 
 The compiler turns some twenty passes over the logits into one for each function of `fused.py`: on a
-GPU through Triton, on a CPU through a C++ compiler. Where there is none, the first attempt fails, the reason is logged once,
-and the process goes on with the eager form, which needs nothing.
+GPU through Triton, on a CPU through a C++ compiler. Where there is none, the first attempt fails, the
+reason is logged once, and the process goes on with the eager form, which needs nothing.
 """
 
 from __future__ import annotations

@@ -19,8 +19,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stylellm.objective.inputs import accumulation_dtype
-
 # Below this |u| the series of four terms is nearer to expm1(-u) + u than the direct form is.
 SERIES_BELOW = {torch.float32: 0.1, torch.float64: 0.003}
 

@@ -23,6 +23,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from stylellm.errors import TrainingError
 from stylellm.masking.collate import without_items
+from stylellm.model.lean_lora import use_lean_lora
 from stylellm.model.passes import Passes, check_isolation
 from stylellm.model.policy import head_terms, output_weight
 from stylellm.objective.chunked import style_alignment_loss
@@ -128,6 +129,7 @@ class StyleTrainer(Trainer):
     ) -> None:
         _use_one_device(args)
         _check_format(kwargs["model"], args)
+        use_lean_lora(kwargs["model"])
         super().__init__(args=args, **kwargs)
         self.objective: Objective = objective
         self.measure = measure
