@@ -153,30 +153,29 @@ def make_batch(args: argparse.Namespace) -> dict[str, Any]:
 # The rows.
 
 
-def naive_loss(policy: Any, reference: Any, batch: dict[str, Any]) -> Any:
+def naive(
+    args: argparse.Namespace, policy: Any, batch: dict[str, Any], folder: str
+) -> Callable[[], Any]:
+    """As one would write it into a Trainer: a second model, and both models' logits."""
     import torch
     import torch.nn.functional as F
-
-    ids, mask = batch["input_ids"], batch["attention_mask"]
-    with torch.no_grad():
-        log_q = reference(input_ids=ids, attention_mask=mask).logits.float().log_softmax(-1)
-    log_p = policy(input_ids=ids, attention_mask=mask).logits.float().log_softmax(-1)
-    kl = (log_p.exp() * (log_p - log_q)).sum(-1)[batch["kl_mask"]].mean()
-    return F.nll_loss(log_p.flatten(0, 1), batch["labels"].flatten()) + 0.1 * kl
-
-
-def naive(args: argparse.Namespace, policy: Any, batch: dict[str, Any]) -> Callable[[], Any]:
-    import torch
+    from transformers import Trainer
 
     reference = make_model(args).requires_grad_(False).eval()
 
-    def step() -> Any:
-        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.bf16):
-            loss = naive_loss(policy, reference, batch)
-        loss.backward()
-        return loss.detach()
+    class Naive(Trainer):
+        def compute_loss(self, model: Any, inputs: Any, **_: Any) -> Any:
+            ids = {key: inputs[key] for key in ("input_ids", "attention_mask")}
+            with self.accelerator.autocast():
+                with torch.no_grad():
+                    log_q = reference(**ids).logits.float().log_softmax(-1)
+                log_p = model(**ids).logits.float().log_softmax(-1)
+            kl = (log_p.exp() * (log_p - log_q)).sum(-1)[inputs["kl_mask"]].mean()
+            return F.nll_loss(log_p.flatten(0, 1), inputs["labels"].flatten()) + 0.1 * kl
 
-    return step
+    trainer = Naive(model=policy, **trainer_arguments(args, folder))
+    trainer.model_accepts_loss_kwargs = True  # the loss is divided by its positions already
+    return lambda: trainer.training_step(policy, batch, torch.tensor(batch["labels"].numel()))
 
 
 def trainer_arguments(args: argparse.Namespace, folder: str) -> dict[str, Any]:
@@ -213,8 +212,10 @@ def cross_entropy(
     return lambda: trainer.training_step(policy, inputs, count)
 
 
-def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> Callable[[], Any]:
-    """A function that runs one step of a row and returns its loss."""
+def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> Any:
+    """A function that runs one step of a row, returns its seconds and keeps its loss as ``loss``."""
+    import torch
+
     from stylellm.model.hidden_cache import HiddenCache
     from stylellm.model.passes import Passes, shared_layers_of
 
@@ -222,7 +223,7 @@ def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> C
     adapter = row if row.startswith("top_") else "all"
     policy.set_adapter(adapter)
     if row == "naive":
-        run = naive(args, policy, batch)
+        run = naive(args, policy, batch, folder)
     elif row == "ce":
         run = cross_entropy(args, policy, batch, folder)
     else:
@@ -230,17 +231,28 @@ def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> C
         shared = shared_layers_of(policy) if adapter != "all" else 0
         run = ours(args, policy, batch, Passes(shared, cache), folder)
 
-    def step() -> Any:
+    def step() -> float:
+        """Seconds of the step alone: what lets the rows share a policy is not part of it."""
         policy.set_adapter(adapter)
         if row == "checkpointed":
             policy.get_base_model().gradient_checkpointing_enable()
-        loss = run()
+        clock = clock_of(args)
+        start = clock()
+        step.loss = float(run())  # its loss is read
+        if args.device == "cuda":
+            torch.cuda.synchronize()
+        seconds = clock() - start
         if row == "checkpointed":
             policy.get_base_model().gradient_checkpointing_disable()
         policy.zero_grad(set_to_none=True)
-        return float(loss)
+        return seconds
 
     return step
+
+
+def clock_of(args: argparse.Namespace) -> Callable[[], float]:
+    on_cpu = args.device == "cpu"
+    return time.process_time if args.threads == 1 and on_cpu else time.perf_counter
 
 
 # Measuring.
@@ -251,19 +263,16 @@ def times(args: argparse.Namespace) -> dict[str, list[float]]:
     import torch
 
     torch.set_num_threads(args.threads)
-    on_cpu = args.device == "cpu"
-    clock = time.process_time if args.threads == 1 and on_cpu else time.perf_counter
     seconds: dict[str, list[float]] = {row: [] for row in args.rows}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         policy = make_policy(args, args.rows)
         steps = {row: make_step(args, row, policy, folder) for row in args.rows}
-        losses = {row: step() for row, step in steps.items()}
-        print("loss: " + ", ".join(f"{row} {loss:.4f}" for row, loss in losses.items()), flush=True)
+        for step in steps.values():
+            step()
+        print("loss: " + ", ".join(f"{row} {s.loss:.4f}" for row, s in steps.items()), flush=True)
         for pair in range(args.pairs):
             for row in args.rows if pair % 2 == 0 else args.rows[::-1]:
-                start = clock()
-                steps[row]()  # its loss is read, so the device has finished
-                seconds[row].append(clock() - start)
+                seconds[row].append(steps[row]())
             shown = ", ".join(f"{row} {values[-1]:.3f}" for row, values in seconds.items())
             print(f"  round {pair + 1}: {shown}", flush=True)
     return seconds

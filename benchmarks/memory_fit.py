@@ -174,7 +174,7 @@ def train(shape: Shape, setup: Setup, *, steps: int) -> None:
     from stylellm.training.trainer import Objective, StyleTrainer
 
     policy = build(shape, setup)
-    reset_high_water_mark()
+    reset_high_water_mark(setup.device)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder, max_steps=steps, per_device_train_batch_size=setup.batch,
@@ -225,8 +225,13 @@ def in_4bit(model: Any, setup: Setup) -> Any:
         return load_base(folder, dtype=setup.weights, load_in_4bit=True)
 
 
-def reset_high_water_mark() -> None:
-    """VmHWM starts again at what is resident now (making the weights may have taken more)."""
+def reset_high_water_mark(device: str) -> None:
+    """The peak starts again at what is there now: making the weights may have taken more."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        return
     place = Path("/proc/self/clear_refs")
     if place.exists():
         place.write_text("5", encoding="ascii")

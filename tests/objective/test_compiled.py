@@ -16,6 +16,7 @@ DIRECTIONS = ["policy_ref", "ref_policy"]
 @pytest.fixture(autouse=True)
 def fresh_state(monkeypatch):
     monkeypatch.setattr(compiled, "_failed", False)
+    monkeypatch.setattr(compiled, "_marked", set())
     compiled._compiled.cache_clear()
     yield
     compiled._compiled.cache_clear()
@@ -102,6 +103,14 @@ def test_rows_that_need_log_space_are_left_to_the_eager_form(direction, dtype):
 
 
 @pytest.mark.usefixtures("as_written")
+def test_more_rows_that_need_log_space_than_a_chunk_holds():
+    problem = make_problem(torch.float32, gap=1e-3, n=20)
+    problem["kl_weight"] = torch.ones(20)
+    problem["hidden_reference"][:14] *= -20  # chunk_size 15 cuts 20 rows into two chunks of 10
+    assert_equal_to_eager(problem, "policy_ref", 2e-5)
+
+
+@pytest.mark.usefixtures("as_written")
 def test_a_nan_reaches_the_loss():
     problem = make_problem(torch.float32)
     problem["hidden_policy"][2, 0] = float("nan")
@@ -144,6 +153,10 @@ def test_really_compiled_it_equals_the_eager_form(dtype, caplog):
         pytest.skip(f"no working compiler here: {caplog.text}")
     for direction in DIRECTIONS:
         assert_equal_to_eager(problem, direction, 2e-5)
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for n in (11, 20, 37):  # other numbers of rows
+        assert_equal_to_eager(make_problem(dtype, n=n), "policy_ref", 2e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
     problem["hidden_reference"][[3, 17]] *= -20
     assert_equal_to_eager(problem, "policy_ref", 2e-5)
 

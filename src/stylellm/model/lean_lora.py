@@ -13,7 +13,7 @@ Legend: N positions, I inputs and O outputs of a layer, r rank.
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,9 +25,9 @@ def use_lean_lora(policy: Any) -> int:
     """Gives the LoRA layers of a peft model the forward pass of this module; how many there are."""
     count = 0
     for module in policy.modules():
-        if _kind(module) is not None and not hasattr(module, "_peft_forward"):
-            module._peft_forward = module.forward
-            module.forward = functools.partial(_forward, module)
+        kind = _kind(module)
+        if kind is not None and "forward" not in vars(module):
+            module.forward = _lean_forward(module, module.forward, quantised=kind == "4bit")
             count += 1
     return count
 
@@ -43,30 +43,40 @@ def _kind(module: Any) -> str | None:
     return None
 
 
-def _forward(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """[..., I] -> [..., O]."""
-    if args or kwargs or module.merged or torch.compiler.is_compiling():
-        return module._peft_forward(x, *args, **kwargs)
-    if module.disable_adapters:
-        return module.base_layer(x)
-    names = [name for name in module.active_adapters if name in module.lora_A]
-    if not names:
-        return module.base_layer(x)
-    name = names[0]
-    down, up = module.lora_A[name], module.lora_B[name]
-    dtype = _dtype_for(module, x, down.weight)
-    if len(names) > 1 or dtype is None or name in module.lora_variant or up.bias is not None:
-        return module._peft_forward(x)
-    x = x.to(dtype)
-    dropout = module.lora_dropout[name]
-    rate = getattr(dropout, "p", 0.0) if module.training else 0.0
-    result = module.base_layer(x)
-    if result._is_view():  # what another function made is not to be written over
-        result = result.clone()
-    return _AddLora.apply(result, x, down.weight, up.weight, module.scaling[name], rate)
+def _lean_forward(
+    module: Any, peft_forward: Callable[..., Tensor], *, quantised: bool
+) -> Callable[..., Tensor]:
+    """A forward [..., I] -> [..., O] for one layer.
+
+    It runs a few hundred times a step, and where the device is faster than Python its look-ups are
+    what a step waits for: parts that do not change are held, the base is called once.
+    """
+    base, lora_a, lora_b = module.base_layer, module.lora_A, module.lora_B
+
+    def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if args or kwargs or module.merged_adapters or torch.compiler.is_compiling():
+            return peft_forward(x, *args, **kwargs)
+        if module._disable_adapters:
+            return base(x)
+        names = [name for name in module.active_adapters if name in lora_a]
+        if not names:
+            return base(x)
+        name = names[0]
+        down, up = lora_a[name].weight, lora_b[name]
+        dtype = _dtype_for(x, down, quantised)
+        if len(names) > 1 or dtype is None or name in module.lora_variant or up.bias is not None:
+            return peft_forward(x)
+        x = x.to(dtype)
+        rate = getattr(module.lora_dropout[name], "p", 0.0) if module.training else 0.0
+        result = base(x)
+        if result._is_view():  # what another function made is not to be written over
+            result = result.clone()
+        return _AddLora.apply(result, x, down, up.weight, module.scaling[name], rate)
+
+    return forward
 
 
-def _dtype_for(module: Any, x: Tensor, weight: Tensor) -> torch.dtype | None:
+def _dtype_for(x: Tensor, weight: Tensor, quantised: bool) -> torch.dtype | None:
     """The number format of the products, as peft's forward has it under autocast or where all are of
     one format; None: peft's forward does something else, or the weight is not here as a matrix."""
     if type(weight.data) is not Tensor or weight.dim() != 2 or not weight.numel():
@@ -74,10 +84,8 @@ def _dtype_for(module: Any, x: Tensor, weight: Tensor) -> torch.dtype | None:
     device = x.device.type
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-        if weight.dtype == torch.float64 or (_kind(module) == "4bit" and x.dtype != dtype):
-            return None
-        return dtype
-    return x.dtype if x.dtype == weight.dtype and _kind(module) == "linear" else None
+        return None if weight.dtype == torch.float64 or (quantised and x.dtype != dtype) else dtype
+    return x.dtype if x.dtype == weight.dtype and not quantised else None
 
 
 class _AddLora(torch.autograd.Function):

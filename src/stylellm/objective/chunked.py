@@ -184,17 +184,26 @@ def _run(
     )
     kl = torch.zeros_like(nll)
     gradients = Gradients(hidden_policy, scan.terms, head.dtype, needed)
+    far = torch.zeros_like(nll, dtype=torch.bool)
     parts = list(_chunks(scan))
-    buffers = Buffers(max((len(rows) for rows, _ in parts), default=0))
+    most = max((len(rows) for rows, _ in parts), default=0)
+    buffers = Buffers(most)
+
+    def run(rows: Tensor, with_kl: bool, compiled: bool) -> None:
+        at = scan.terms.at(rows)
+        reference = scan.hidden_reference if with_kl else None
+        logits, delta = _logits(hidden_policy, reference, head, rows, at, buffers)
+        nll[rows], kl[rows], far[rows], scale = _chunk(
+            logits, delta, _terms(scan.inputs, rows), scan.kl_direction, gradients.any(), compiled
+        )
+        gradients.add(rows, logits, scale, head, at)
+
     with torch.autocast(hidden_policy.device.type, enabled=False):
         for rows, with_kl in parts:
-            at = scan.terms.at(rows)
-            reference = scan.hidden_reference if with_kl else None
-            logits, delta = _logits(hidden_policy, reference, head, rows, at, buffers)
-            nll[rows], kl[rows], scale = _chunk(
-                logits, delta, _terms(scan.inputs, rows), scan, gradients.any()
-            )
-            gradients.add(rows, logits, scale, head, at)
+            run(rows, with_kl, scan.compiled)
+        if scan.compiled and bool(far.any()):  # asked once, when all is on its way
+            for rows in chunks(far.nonzero().squeeze(1), most):
+                run(rows, True, False)
     return nll.masked_fill_(scan.inputs.label_weight == 0, 0.0), kl, gradients
 
 
@@ -240,24 +249,34 @@ def _logits(
 
 
 def _chunk(
-    logits: Tensor, delta: Tensor | None, terms: Terms, scan: _Scan, with_gradient: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """nll [R] and kl [R] of one chunk; d loss/dz is then logits times the column [R, 1] returned."""
+    logits: Tensor,
+    delta: Tensor | None,
+    terms: Terms,
+    kl_direction: str,
+    with_gradient: bool,
+    compiled: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """nll [R], kl [R] and which rows compiled code cannot serve [R] of one chunk; d loss/dz is then
+    logits times the column [R, 1] returned."""
     nll, kl, scale = (torch.ones_like(terms.per_nll) for _ in range(3))
-    rows_function = compiled_rows if scan.compiled else loss_rows
+    far = torch.zeros_like(terms.per_nll, dtype=torch.bool)
     # Compiled code reads and writes 16 bits itself; float16 must be scaled before it is rounded.
-    direct = scan.compiled and logits.dtype != torch.float16
+    direct = compiled and logits.dtype != torch.float16
     dtype = logits.dtype if direct else terms.per_nll.dtype
-    for block in blocks(logits, compiled=scan.compiled):
+    for block in blocks(logits, compiled=compiled):
         z = logits[block].to(dtype)
         d = None if delta is None else delta[block].to(dtype)
-        nll[block], kl[block] = rows_function(
-            z, d, terms.at(block), scan.kl_direction, with_gradient
-        )
+        arguments = (z, d, terms.at(block), kl_direction, with_gradient)
+        if compiled:
+            nll[block], kl[block], found = compiled_rows(*arguments)
+            if found is not None:
+                far[block] = found
+        else:
+            nll[block], kl[block] = loss_rows(*arguments)
         if with_gradient and dtype != logits.dtype:
             scale[block] = _fit_(z, logits.dtype)
             logits[block] = z
-    return nll.squeeze(1), kl.squeeze(1), scale
+    return nll.squeeze(1), kl.squeeze(1), far.squeeze(1), scale
 
 
 def _fit_(z: Tensor, dtype: torch.dtype) -> Tensor | float:

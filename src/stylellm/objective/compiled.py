@@ -18,8 +18,6 @@ from torch import Tensor
 from stylellm.objective import fused
 from stylellm.objective.elementwise import Terms, loss_rows
 
-RowsFunction = Callable[[Tensor, Tensor | None, Terms, str, bool], tuple[Tensor, Tensor]]
-
 # On a CPU compiling takes as long as it saves over some ten thousand positions of a large
 # vocabulary: training gets there, scoring a few texts does not.
 CPU_VOCABULARY = 2**15
@@ -27,6 +25,7 @@ CPU_ELEMENTS = 2**25
 
 logger = logging.getLogger(__name__)
 _failed = False
+_marked: set[tuple[Any, ...]] = set()
 
 
 def wanted(switch: bool | None, head_weight: Tensor, rows: int, training: bool) -> bool:
@@ -51,68 +50,57 @@ def wanted(switch: bool | None, head_weight: Tensor, rows: int, training: bool) 
 
 def compiled_rows(
     z: Tensor, delta: Tensor | None, terms: Terms, kl_direction: str, with_gradient: bool
-) -> tuple[Tensor, Tensor]:
-    """As `loss_rows`, for z and delta in any dtype: z becomes d loss/dz, delta is left alone."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """As `loss_rows`, for z and delta in any dtype: z becomes d loss/dz, delta is left alone.
+
+    Also which rows are far, as a column: their KL means nothing, their gradient is 0, and the caller
+    has them computed in log space by `loss_rows`. Asking here would have the device wait.
+    """
     global _failed
     if not _failed and len(z) > 1:  # a single row would be compiled for itself
         try:
-            nll, kl, far = _in_passes(z, delta, terms, kl_direction, with_gradient)
+            return _in_passes(z, delta, terms, kl_direction, with_gradient)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a missing or broken compiler raises
             _failed = True
             reason = (str(error).strip().splitlines() or [repr(error)])[0][:200]
             logger.info("torch.compile cannot be used here, the loss runs without it: %s", reason)
-        else:
-            return _with_far_rows(z, delta, terms, kl_direction, with_gradient, (nll, kl, far))
-    return _eager(z, delta, terms, kl_direction, with_gradient)
+    nll, kl = _eager(z, delta, terms, kl_direction, with_gradient)
+    return nll, kl, None
 
 
 def _in_passes(
     z: Tensor, delta: Tensor | None, terms: Terms, kl_direction: str, with_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """nll, KL and which rows are far, as columns; z becomes the gradient but for those."""
-    p, nll, far = _compiled(fused.policy_of)(*_any_rows(z, delta, terms.labels))
+    kind = (z.dtype, z.shape[1], z.device, delta is None, kl_direction, with_gradient)
+    mark = kind not in _marked  # marking costs more than a call, and the first one settles it
+    _any_rows(mark, z, delta, *terms)
+    p, nll, far = _compiled(fused.policy_of)(z, delta, terms.labels)
     q = kl = None
     if delta is not None:
+        _any_rows(mark, *p)
         if kl_direction == "ref_policy":
-            q = _compiled(fused.reference_of)(z, delta, fused.Policy(*_any_rows(*p)))
-        kl = _compiled(fused.divergence)(z, delta, fused.Policy(*_any_rows(*p)), q)
+            q = _compiled(fused.reference_of)(z, delta, p)
+            _any_rows(mark, *q)
+        kl = _compiled(fused.divergence)(z, delta, p, q)
     if with_gradient:
-        _any_rows(*terms)
-        _compiled(fused.write_gradient)(z, delta, *terms, far, fused.Policy(*_any_rows(*p)), q, kl)
+        _any_rows(mark, *p, far, kl)
+        _compiled(fused.write_gradient)(z, delta, *terms, far, p, q, kl)
+    _marked.add(kind)
     return nll, torch.zeros_like(nll) if kl is None else kl, far
 
 
-def _any_rows(*tensors: Any) -> tuple[Any, ...]:
-    """The same, marked to be compiled for any number of rows."""
+def _any_rows(mark: bool, *tensors: Tensor | None) -> None:
+    """Has what is compiled for these tensors serve any number of rows."""
     for tensor in tensors:
-        if tensor is not None:
+        if mark and tensor is not None:
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
-    return tensors
 
 
 @functools.cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function)
-
-
-def _with_far_rows(
-    z: Tensor,
-    delta: Tensor | None,
-    terms: Terms,
-    kl_direction: str,
-    with_gradient: bool,
-    found: tuple[Tensor, Tensor, Tensor | None],
-) -> tuple[Tensor, Tensor]:
-    """nll and KL, with the rows that the compiled part left out computed in log space."""
-    nll, kl, far = found
-    if delta is not None and far is not None and bool(far.any()):
-        rows = far.squeeze(1).nonzero().squeeze(1)
-        part = z[rows]
-        nll[rows], kl[rows] = _eager(part, delta[rows], terms.at(rows), kl_direction, with_gradient)
-        z[rows] = part
-    return nll, kl
 
 
 def _eager(

@@ -81,7 +81,7 @@ def write_gradient(
     q: Reference | None,
     kl: Tensor | None,
 ) -> None:
-    """z becomes d loss/dz in its own dtype; far rows are left as they are."""
+    """z becomes d loss/dz in its own dtype, 0 in far rows."""
     factor = per_nll
     if delta is not None:
         if q is None or kl is None:
@@ -92,7 +92,7 @@ def write_gradient(
     # A comparison with every column fuses with its neighbours, a scatter would not.
     is_label = torch.arange(z.shape[1], device=z.device) == labels
     gradient = (_probs(z, p) * factor - torch.where(is_label, per_nll, 0.0)).to(z.dtype)
-    z.copy_(gradient if far is None else torch.where(far, z, gradient))
+    z.copy_(gradient if far is None else gradient.masked_fill(far, 0.0))
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -144,6 +144,7 @@ class StyleTrainer(Trainer):
         # by the number of micro-batches once more.
         self.model_accepts_loss_kwargs = True
         self._isolated = False
+        self._unwrapped: tuple[Any, Any] = None, None
         self._tally = Tally()
         self._step_kl: Any = 0.0
         self._step_counts: Any = None
@@ -230,7 +231,7 @@ class StyleTrainer(Trainer):
     def _style_loss(
         self, model: Any, inputs: dict[str, torch.Tensor], weight: torch.Tensor, num_labels: float
     ) -> Any:
-        policy = self.accelerator.unwrap_model(model)
+        policy = self._policy_in(model)
         if "position_ids" in inputs and not self._isolated:
             check_isolation(policy)
             self._isolated = True
@@ -253,6 +254,12 @@ class StyleTrainer(Trainer):
             label_weight=inputs["label_weight"].flatten(),
             **terms,
         )
+
+    def _policy_in(self, model: Any) -> Any:
+        """The bare policy; accelerate looks through all modules to find it, so it is asked once."""
+        if self._unwrapped[0] is not model:
+            self._unwrapped = model, self.accelerator.unwrap_model(model)
+        return self._unwrapped[1]
 
     def _check_finite(self, loss: torch.Tensor) -> None:
         if not bool(torch.isfinite(loss)):
@@ -309,7 +316,7 @@ class StyleTrainer(Trainer):
         """Runs ``measure`` on the policy and logs what it returns."""
         if self.measure is None:
             raise TrainingError("no measure was given", "a callable that takes the policy")
-        policy = self.accelerator.unwrap_model(self.model)
+        policy = self._policy_in(self.model)
         was_training = policy.training
         policy.eval()
         self._averaged_weights()
