@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -107,11 +109,16 @@ def test_what_is_not_plain_lora_is_left_to_peft(make_policy, ids, calls, case):
     assert not calls
 
 
-def test_off_it_is_the_base_and_saving_and_merging_are_pefts(make_policy, ids, tmp_path):
+def test_off_it_is_the_base_and_copying_and_merging_are_pefts(make_policy, ids):
     plain, lean = make_policy(trained=True), make_policy(trained=True)
     use_lean_lora(lean)
     assert use_lean_lora(lean) == 0  # once is enough
+    other = copy.deepcopy(lean)
+    for weight in other.parameters():
+        weight.data.zero_()
     with torch.no_grad():
+        assert torch.equal(lean(input_ids=ids).logits, plain(input_ids=ids).logits)
+        assert not other(input_ids=ids).logits.any()  # a copy has its own weights
         with adapter_off(lean), adapter_off(plain):
             assert torch.equal(lean(input_ids=ids).logits, plain(input_ids=ids).logits)
         assert lean.state_dict().keys() == plain.state_dict().keys()

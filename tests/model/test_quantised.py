@@ -8,6 +8,7 @@ from torch import nn
 
 from stylellm.errors import ModelError
 from stylellm.model.head import head_terms, output_weight
+from stylellm.model.lean_lora import use_lean_lora
 from stylellm.model.load import load_base
 from stylellm.model.policy import add_lora, policy_hidden
 from stylellm.model.reference import adapter_off, reference_hidden
@@ -137,3 +138,20 @@ def test_a_head_packed_for_inference_is_refused(untied_dir):
     base.lm_head.weight.quant_state.packing_format_for_cpu = True
     with pytest.raises(ModelError, match="packed"):
         output_weight(policy)
+
+
+def test_the_lean_adapter_beside_4_bits_is_pefts(untied_dir):
+    ids = torch.arange(2 * 13).reshape(2, 13) * 37 % 490
+
+    def step(lean):
+        policy = policy_on(load_base(str(untied_dir), load_in_4bit=True, dtype="bfloat16"))
+        if lean:
+            assert use_lean_lora(policy) == 14
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = policy_hidden(policy, policy, ids)
+        (hidden.float() ** 3).mean().backward()
+        gradients = [w.grad.double().flatten() for w in policy.parameters() if w.grad is not None]
+        return hidden.detach().double().flatten(), torch.cat(gradients)
+
+    for found, wanted in zip(step(True), step(False), strict=True):
+        assert 0 < (found - wanted).norm() < 0.08 * wanted.norm()  # bfloat16, rounded elsewhere

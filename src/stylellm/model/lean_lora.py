@@ -13,7 +13,7 @@ Legend: N positions, I inputs and O outputs of a layer, r rank.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import torch
@@ -23,57 +23,61 @@ from torch.autograd.function import once_differentiable
 
 def use_lean_lora(policy: Any) -> int:
     """Gives the LoRA layers of a peft model the forward pass of this module; how many there are."""
+    from peft.tuners.lora import layer
+
     count = 0
     for module in policy.modules():
-        kind = _kind(module)
-        if kind is not None and "forward" not in vars(module):
-            module.forward = _lean_forward(module, module.forward, quantised=kind == "4bit")
+        kind: Any = type(module)
+        plain = kind is layer.Linear and type(module.base_layer) is torch.nn.Linear
+        quantised = isinstance(module, layer.LoraLayer) and kind.__name__ == "Linear4bit"
+        if plain or quantised:
+            module.__class__ = _lean(kind, quantised)
             count += 1
     return count
 
 
-def _kind(module: Any) -> str | None:
-    """linear, 4bit, or None for what is not a plain LoRA layer over a linear one."""
-    from peft.tuners.lora.layer import Linear, LoraLayer
-
-    if type(module) is Linear and type(module.base_layer) is torch.nn.Linear:
-        return "linear"
-    if isinstance(module, LoraLayer) and type(module).__name__ == "Linear4bit":
-        return "4bit"
-    return None
+@functools.cache
+def _lean(kind: type, quantised: bool) -> type:
+    """peft's layer class with the lean forward; its objects are copied and saved as peft's are."""
+    return type(f"Lean{kind.__name__}", (_LeanForward, kind), {"quantised": quantised})
 
 
-def _lean_forward(
-    module: Any, peft_forward: Callable[..., Tensor], *, quantised: bool
-) -> Callable[..., Tensor]:
-    """A forward [..., I] -> [..., O] for one layer.
+class _LeanForward:
+    """The forward pass of one layer, [..., I] -> [..., O].
 
     It runs a few hundred times a step, and where the device is faster than Python its look-ups are
-    what a step waits for: parts that do not change are held, the base is called once.
+    what a step waits for; so they go past the properties of peft and torch.
     """
-    base, lora_a, lora_b = module.base_layer, module.lora_A, module.lora_B
 
-    def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if args or kwargs or module.merged_adapters or torch.compiler.is_compiling():
-            return peft_forward(x, *args, **kwargs)
-        if module._disable_adapters:
-            return base(x)
-        names = [name for name in module.active_adapters if name in lora_a]
+    quantised: bool
+    training: bool
+    merged_adapters: list[str]
+    active_adapters: list[str]
+    lora_variant: Any
+    scaling: dict[str, float]
+    _modules: dict[str, Any]
+    _disable_adapters: bool
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        parts = self._modules
+        if args or kwargs or self.merged_adapters or torch.compiler.is_compiling():
+            return super().forward(x, *args, **kwargs)  # type: ignore[misc]
+        if self._disable_adapters:
+            return parts["base_layer"](x)
+        names = [name for name in self.active_adapters if name in parts["lora_A"]]
         if not names:
-            return base(x)
+            return parts["base_layer"](x)
         name = names[0]
-        down, up = lora_a[name].weight, lora_b[name]
-        dtype = _dtype_for(x, down, quantised)
-        if len(names) > 1 or dtype is None or name in module.lora_variant or up.bias is not None:
-            return peft_forward(x)
+        down, up = parts["lora_A"][name].weight, parts["lora_B"][name]
+        dtype = _dtype_for(x, down, self.quantised)
+        if len(names) > 1 or dtype is None or name in self.lora_variant or up.bias is not None:
+            return super().forward(x)  # type: ignore[misc]
         x = x.to(dtype)
-        rate = getattr(module.lora_dropout[name], "p", 0.0) if module.training else 0.0
-        result = base(x)
+        rate = getattr(parts["lora_dropout"][name], "p", 0.0) if self.training else 0.0
+        result = parts["base_layer"](x)
         if result._is_view():  # what another function made is not to be written over
             result = result.clone()
-        return _AddLora.apply(result, x, down, up.weight, module.scaling[name], rate)
-
-    return forward
+        return _AddLora.apply(result, x, down, up.weight, self.scaling[name], rate)
 
 
 def _dtype_for(x: Tensor, weight: Tensor, quantised: bool) -> torch.dtype | None:
