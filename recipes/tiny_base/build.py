@@ -87,8 +87,11 @@ def stage_train(work: Path, steps: int, dtype: torch.dtype, start: Path | None) 
         model.load_state_dict(given.state_dict())
     folder = work / "stable"
     folder.mkdir(exist_ok=True)
-    # Another order than that of the model one starts from.
-    seed = 1 if start is None else 3
+    started = folder / "started_from.txt"
+    if start is not None:
+        started.write_text(f"{start}\n", encoding="utf-8")
+    # Another order than that of the model one starts from, in a resumed call without --start too.
+    seed = 3 if started.exists() else 1
     train.run(load_shards(work, train.SHORT, seed=seed), model, folder, steps=steps, dtype=dtype)
 
 

@@ -56,8 +56,8 @@ TEXT = {
         "predicted": "predicted",
         "measured": "measured",
         "note": "GB (10^9 bytes) that torch allocates on a GPU at windows of 512 tokens in bf16; "
-                "the card holds about 0.5 GB and 5% more. Predicted by `stylellm doctor`, measured "
-                "where it says so.",
+                "the card holds about 0.5 GB and 5% more. Predicted by `stylellm doctor`; measured "
+                "on an H200 with one micro-batch a step where it says so.",
     },
     "zh": {
         "head": ("配置", "模型", "LoRA 秩", "批 x 累积", "最初方案的估计", "峰值（开重算）", "峰值（关重算）"),
@@ -66,7 +66,7 @@ TEXT = {
         "predicted": "预测",
         "measured": "实测",
         "note": "单位 GB（10^9 字节）：窗口 512 token、bf16 时 torch 在 GPU 上分配的峰值；显卡实际占用"
-                "再多约 0.5 GB 和 5%。由 `stylellm doctor` 预测，标“实测”者除外。",
+                "再多约 0.5 GB 和 5%。由 `stylellm doctor` 预测；标“实测”者在一块 H200 上以每步一个微批测得。",
     },
 }  # fmt: skip
 
