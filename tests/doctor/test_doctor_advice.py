@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recorded import (
@@ -110,6 +111,17 @@ def test_cpu_torch_beside_a_card_on_windows() -> None:
         "260 characters" in text and "LongPathsEnabled" in fix[0] for text, fix in texts.items()
     )
     assert any("gbk" in text and fix[0] == "chcp 65001" for text, fix in texts.items())
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"system": "Windows"}, True),
+    ({"system": "Windows", "packages": (("triton-windows", "3.3.1"),)}, False),
+    ({"system": "Windows", "torch": CPU_TORCH}, False),
+    ({"system": "Linux"}, False),  # there torch brings it along
+])  # fmt: skip
+def test_the_compiler_that_windows_lacks_is_named(changes: dict[str, Any], told: bool) -> None:
+    fixes = [fix for f in advice(machine(RTX_4090, **changes)) for fix in f.fix]
+    assert ("python -m pip install triton-windows" in fixes) is told
 
 
 def test_blackwell_needs_a_build_that_holds_it() -> None:

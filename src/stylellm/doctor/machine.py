@@ -15,7 +15,8 @@ from stylellm.doctor.nvidia import Card
 
 PACKAGES = (
     "stylellm", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers",
-    "safetensors", "huggingface_hub", "numpy", "bitsandbytes", "flash_attn", "modelscope-hub",
+    "safetensors", "huggingface_hub", "numpy", "bitsandbytes", "flash_attn", "triton-windows",
+    "modelscope-hub",
 )  # fmt: skip
 
 
