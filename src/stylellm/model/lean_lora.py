@@ -1,4 +1,4 @@
-"""The forward pass of LoRA layers with half of peft's work around the products, for training on a GPU.
+"""The forward pass of LoRA layers in training, with half of peft's work around the products.
 
 peft computes ``base(x) + B(A(dropout(x))) * scaling`` operation by operation: beside 16-bit weights
 x becomes float32, is dropped, becomes 16-bit again, the product with B is scaled, added and cast, and
@@ -6,7 +6,7 @@ autograd keeps a copy of x for each layer. Here it is one `torch.autograd.Functi
 is scaled and added to the base's result by the matrix product itself, and what is kept is x (which
 layers that read the same x share), one byte an element for dropout's mask, and A's output. The weights
 stay peft's own, and so do saving, merging and switching off; whatever is not plain LoRA goes to peft's
-forward. Results differ from peft's by the rounding of 16 bits alone.
+forward. In 16 bits results differ from peft's by a rounding; the demo's training is bit for bit the same.
 
 Legend: N positions, I inputs and O outputs of a layer, r rank.
 """
@@ -75,8 +75,8 @@ class _LeanForward:
         x = x.to(dtype)
         rate = getattr(parts["lora_dropout"][name], "p", 0.0) if self.training else 0.0
         result = parts["base_layer"](x)
-        if result._is_view():  # what another function made is not to be written over
-            result = result.clone()
+        if result._is_view() or not result.is_contiguous():  # not ours to be written over
+            result = result.clone(memory_format=torch.contiguous_format)
         return _AddLora.apply(result, x, down, up.weight, self.scaling[name], rate)
 
 

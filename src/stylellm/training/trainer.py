@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from stylellm.errors import TrainingError
 from stylellm.masking.collate import without_items
@@ -29,11 +29,10 @@ from stylellm.model.policy import head_terms, output_weight
 from stylellm.objective.chunked import style_alignment_loss
 from stylellm.objective.controller import AdaptiveKLController
 from stylellm.training.best import BestRule, EarlyStop
+from stylellm.training.hooks import EachStep, EpochOfMasks
 from stylellm.training.tally import PARTS, Tally, count_positions
 
 Measure = Callable[[Any], dict[str, float]]
-CONTROLLER = "AdaptiveKLController"
-"""Under this name the controller's state lies in trainer_state.json."""
 
 
 @dataclass(frozen=True)
@@ -45,40 +44,6 @@ class Objective:
     kl_direction: Literal["policy_ref", "ref_policy"] = "policy_ref"
     chunk_size: int = 0
     target_kl: float | None = None
-
-
-class _EpochOfMasks(TrainerCallback):
-    """Tells the dataset which epoch begins.
-
-    accelerate's data loader does so for a run on one device from its start, but neither where it
-    skips to the middle of an epoch (a resumed run) nor with several processes.
-    """
-
-    def on_epoch_begin(
-        self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any
-    ) -> None:
-        train_dataloader.dataset.set_epoch(int(state.epoch or 0))
-
-
-class _EachStep(TrainerCallback):
-    """Moves kl_beta after every optimizer step; its state goes through the trainer's own."""
-
-    def __init__(self, trainer: StyleTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        saved = (state.stateful_callbacks or {}).get(CONTROLLER)
-        if saved and self.trainer.controller is not None:
-            self.trainer.controller.load_state_dict(saved["attributes"])
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        controller = self.trainer.controller
-        if controller is None:
-            return
-        kl = self.trainer.kl_of_step()
-        if kl is not None:
-            controller.update(kl)
-        state.stateful_callbacks[CONTROLLER] = {"args": {}, "attributes": controller.state_dict()}
 
 
 def _use_one_device(args: TrainingArguments) -> None:
@@ -138,7 +103,7 @@ class StyleTrainer(Trainer):
         self.controller: AdaptiveKLController | None = None
         if objective.target_kl is not None:
             self.controller = AdaptiveKLController(objective.kl_beta, objective.target_kl)
-        for callback in (_EpochOfMasks(), _EachStep(self), EarlyStop(self.best)):
+        for callback in (EpochOfMasks(), EachStep(self), EarlyStop(self.best)):
             self.add_callback(callback)
         # Our loss is already divided by the counts of the whole step; the Trainer must not divide it
         # by the number of micro-batches once more.
