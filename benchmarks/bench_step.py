@@ -8,6 +8,7 @@ Rows (all on the same random weights of a Qwen2.5 shape, LoRA on all linear laye
     cached       ours, all of the reference's hidden states from the cache (objective.reference)
     top_half     ours, the adapter on the upper half of the layers (lora.lora_layers); top_quarter
     checkpointed ours, with gradient checkpointing
+    compiled     ours, the decoder's layers compiled (training.torch_compile)
 
 A step is forward and backward; the optimizer is the same for all and left out. The rows take turns
 in one process; peak memory (weights included) is that of a fresh process for each row: what torch
@@ -38,7 +39,7 @@ from typing import Any
 
 from stylellm.doctor.shapes import QWEN25, Shape
 
-ROWS = ("naive", "ours", "ce", "cached", "top_half", "top_quarter", "checkpointed")
+ROWS = ("naive", "ours", "ce", "cached", "top_half", "top_quarter", "checkpointed", "compiled")
 SHAPES = QWEN25 | {"tiny": Shape("tiny", 64, 4, 4, 2, 256, 4000, True, 16)}
 LORA = {"lora_alpha": 16, "lora_dropout": 0.05}
 # As memory_fit.py's: blocks from 64 KiB on are mapped one by one and given back when freed.
@@ -186,13 +187,19 @@ def trainer_arguments(args: argparse.Namespace, folder: str) -> dict[str, Any]:
 
 
 def ours(
-    args: argparse.Namespace, policy: Any, batch: dict[str, Any], passes: Any, folder: str
+    args: argparse.Namespace,
+    policy: Any,
+    batch: dict[str, Any],
+    passes: Any,
+    folder: str,
+    *,
+    compiled: bool = False,
 ) -> Callable[[], Any]:
     from stylellm.training.tally import count_positions
     from stylellm.training.trainer import Objective, StyleTrainer
 
     trainer = StyleTrainer(
-        model=policy, objective=Objective(kl_beta=0.1), passes=passes,
+        model=policy, objective=Objective(kl_beta=0.1), passes=passes, compile_layers=compiled,
         **trainer_arguments(args, folder),
     )  # fmt: skip
     counts = count_positions(batch)
@@ -229,7 +236,8 @@ def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> A
     else:
         cache = HiddenCache(Path(folder) / "cache") if row == "cached" else None
         shared = shared_layers_of(policy) if adapter != "all" else 0
-        run = ours(args, policy, batch, Passes(shared, cache), folder)
+        passes = Passes(shared, cache)
+        run = ours(args, policy, batch, passes, folder, compiled=row == "compiled")
 
     def step() -> float:
         """Seconds of the step alone: what lets the rows share a policy is not part of it."""

@@ -62,6 +62,7 @@ def make_trainer(tmp_path, tiny_tokenizer, objective):
         folder=None,
         passes=None,
         best=None,
+        compile_layers=False,
         **options,
     ):
         arguments = TrainingArguments(
@@ -92,6 +93,7 @@ def make_trainer(tmp_path, tiny_tokenizer, objective):
             measure=measure,
             passes=passes,
             best=best,
+            compile_layers=compile_layers,
         )
 
     return make

@@ -179,6 +179,7 @@ def build_trainer(
         ),
         measure=measure,
         passes=passes_of(config, policy),
+        compile_layers=t.torch_compile,
         best=BestRule(
             metric=arguments.metric_for_best_model or "author_nll",
             greater_is_better=bool(arguments.greater_is_better),
@@ -226,6 +227,8 @@ def _announce(
     )
     if joins_rows(backbone_of(policy)):
         print("rows:     joined without padding (flash attention)")
+    if config.training.torch_compile:
+        print("layers:   compiled during the first steps, which takes a minute or so")
     if checkpoint:
         print(f"resuming: {checkpoint}")
 

@@ -76,6 +76,9 @@ def _resolved(config: StyleConfig, checkpointing: bool) -> dict[str, Any]:
         values["gradient_checkpointing"] = checkpointing
     if values["use_liger_kernel"]:
         values["liger_kernel_config"] = dict(LIGER)
+    values["torch_compile"] = (
+        False  # the trainer compiles the layers; transformers, a forward past them
+    )
     # Whatever is measured here is the better the smaller; transformers thinks so of losses only.
     if values.get("metric_for_best_model") and values.get("greater_is_better") is None:
         values["greater_is_better"] = False

@@ -144,6 +144,13 @@ class TrainingSection(Section):
         "The loss stays StyleLLM's.",
         "对归一化、旋转位置和 MLP 使用 Liger 内核；需要 GPU 和 liger-kernel 包。损失仍由 StyleLLM 计算。",
     )
+    torch_compile: bool = key(
+        False,
+        "Compile the decoder's layers for training steps (a minute at the start): for small models on fast "
+        "GPUs. Needs Triton on a GPU, a C++ compiler on a CPU.",
+        "在训练步中编译解码器各层（开始时多花约一分钟）：适合快 GPU 上的小模型。GPU 上需要 Triton，"
+        "CPU 上需要 C++ 编译器。",
+    )
     use_cpu: bool = key(
         False, "Stay on the CPU although there is a GPU.", "即使有 GPU 也只用 CPU。"
     )

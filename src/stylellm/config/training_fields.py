@@ -46,8 +46,8 @@ _SHARDED = Rule(
 )
 _COMPILE = Rule(
     (None, False),
-    "the loss runs the model's body past the forward that this compiles",
-    "损失绕过被编译的 forward，直接运行模型主体",
+    "torch_compile compiles the decoder's layers in the compiler's own way",
+    "torch_compile 以编译器默认的方式编译解码器各层",
 )
 _COMMAND = Rule(
     (False, None),
@@ -96,7 +96,6 @@ REFUSED: dict[str, Rule] = {
         "lower training.per_device_train_batch_size",
         "自行改变批大小的训练无法精确续训；请调小 training.per_device_train_batch_size",
     ),
-    "torch_compile": _COMPILE._replace(harmless=(False, None)),
     "torch_compile_backend": _COMPILE,
     "torch_compile_mode": _COMPILE,
     "bf16_full_eval": _FULL_EVAL,
@@ -215,9 +214,7 @@ DROPPED: dict[str, Dropped] = {
     "use_mps_device": Dropped(
         "gone; Apple GPUs are found by themselves", "已取消；会自动使用苹果 GPU"
     ),
-    "torchdynamo": Dropped(
-        "became torch_compile, which is refused here", "已改为 torch_compile，此处不接受"
-    ),
+    "torchdynamo": Dropped("use torch_compile: true", "改用 torch_compile: true"),
     "ray_scope": _NOT_NEEDED,
     "save_safetensors": Dropped("gone; safetensors is always used", "已取消；总是用 safetensors"),
     "tpu_num_cores": _NOT_NEEDED,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from transformers import Trainer, TrainingArguments
 
 from stylellm.errors import TrainingError
 from stylellm.masking.collate import without_items
+from stylellm.model.compiled_layers import CompiledLayers
 from stylellm.model.lean_lora import use_lean_lora
 from stylellm.model.passes import Passes, check_isolation
 from stylellm.model.policy import head_terms, output_weight
@@ -76,6 +78,7 @@ class StyleTrainer(Trainer):
         measure: called with the policy at every evaluation; returns the numbers to log.
         passes: how the hidden states are computed; plainly unless given.
         best: which evaluation is the best one, and when to stop.
+        compile_layers: the decoder's layers run compiled in training steps.
         Everything else as for ``transformers.Trainer``; ``model`` must be a peft model.
 
     Raises:
@@ -90,6 +93,7 @@ class StyleTrainer(Trainer):
         measure: Measure | None = None,
         passes: Passes | None = None,
         best: BestRule | None = None,
+        compile_layers: bool = False,
         **kwargs: Any,
     ) -> None:
         _use_one_device(args)
@@ -108,6 +112,7 @@ class StyleTrainer(Trainer):
         # Our loss is already divided by the counts of the whole step; the Trainer must not divide it
         # by the number of micro-batches once more.
         self.model_accepts_loss_kwargs = True
+        self.layers = CompiledLayers(kwargs["model"]) if compile_layers else None
         self._isolated = False
         self._unwrapped: tuple[Any, Any] = None, None
         self._tally = Tally()
@@ -167,6 +172,14 @@ class StyleTrainer(Trainer):
             torch.default_generator.manual_seed((seed << 20) + epoch)
             return [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Forward and backward of one micro-batch; checkpointed layers run again in the latter."""
+        with self._compiled(True):
+            return super().training_step(*args, **kwargs)
+
+    def _compiled(self, on: bool) -> Any:
+        return nullcontext() if self.layers is None else self.layers.switched(on=on)
+
     def compute_loss(
         self,
         model: Any,
@@ -198,7 +211,8 @@ class StyleTrainer(Trainer):
     ) -> Any:
         policy = self._policy_in(model)
         if "position_ids" in inputs and not self._isolated:
-            check_isolation(policy)
+            with self._compiled(False):
+                check_isolation(policy)
             self._isolated = True
         hidden, reference = self.passes(
             model, policy, inputs, with_reference=bool((weight > 0).any())
