@@ -44,6 +44,12 @@ def test_sentences_join_to_the_text(text: str) -> None:
     assert all(sentences(text))
 
 
+@pytest.mark.parametrize("text", ["?.", "他?.", "…a?", "!…？a!", "甲!乙?b…"])
+def test_a_stop_that_ends_nothing_is_not_lost(text: str) -> None:
+    """Python before 3.11.5 lost it, with a possessive repeat around alternatives."""
+    assert "".join(sentences(text)) == text
+
+
 @pytest.mark.parametrize("text", ["…" * 100_000, "无" * 1_000_000, "“" * 100_000, "！" * 100_000])
 def test_sentences_of_degenerate_texts_take_linear_time(text: str) -> None:
     assert "".join(sentences(text)) == text

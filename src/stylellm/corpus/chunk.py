@@ -7,6 +7,7 @@ the text back.
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from stylellm.errors import DataError
 
 # A sentence ends with its full stops and the quotes and brackets that close behind them, or with a
 # line break. An ellipsis ends one only where a closing quote or a line break follows. (Possessive
-# repeats: a text of 100 MB without a full stop must not pile up a state for each character.)
+# repeats: a text of 100 MB without a full stop must not pile up a state for each character. Before
+# Python 3.11.5, which Debian 12 has not, one around alternatives skips what the last of them tried:
+# https://github.com/python/cpython/issues/106052. There the repeat is a plain one.)
 _CLOSING = "”’」』）)》〉】"
+_POSSESSIVE = "+" if sys.version_info >= (3, 11, 5) else ""
 _SENTENCE = re.compile(
-    rf"(?:[^。！？!?…\n]++|…(?!…{{0,8}}[{_CLOSING}\n])|[!?](?=[A-Za-z0-9]))*+"
+    rf"(?:[^。！？!?…\n]++|…(?!…{{0,8}}[{_CLOSING}\n])|[!?](?=[A-Za-z0-9]))*{_POSSESSIVE}"
     rf"(?:[。！？!?…]+[{_CLOSING}]*[ \t]*\n*|\n+|\Z)"
 )
 _CLAUSE = re.compile(rf"[^，、；：,;:—…]*(?:[，、；：,;:—…]+[{_CLOSING}]*|\Z)")
