@@ -55,7 +55,7 @@ class CompiledLayers:
         try:
             self._set(wanted)
             yield
-        except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
+        except torch._dynamo.exc.TorchDynamoException as error:  # the inductor's too
             cause = getattr(error, "inner_exception", error)
             reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:200]
             raise TrainingError(

@@ -6,6 +6,7 @@ import json
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,8 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
+    if "torch" in sys.modules:  # its metadata may leave out what it was built with, such as +cu130
+        found["torch"] = sys.modules["torch"].__version__
     return found
 
 
