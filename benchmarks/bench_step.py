@@ -37,13 +37,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memory_fit import MMAP
+
 from stylellm.doctor.shapes import QWEN25, Shape
 
 ROWS = ("naive", "ours", "ce", "cached", "top_half", "top_quarter", "checkpointed", "compiled")
 SHAPES = QWEN25 | {"tiny": Shape("tiny", 64, 4, 4, 2, 256, 4000, True, 16)}
 LORA = {"lora_alpha": 16, "lora_dropout": 0.05}
-# As memory_fit.py's: blocks from 64 KiB on are mapped one by one and given back when freed.
-MMAP = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 

@@ -34,6 +34,8 @@ from stylellm.doctor.shapes import QWEN25, Shape
 from stylellm.doctor.table import measured_key
 
 MIB = 2**20
+# glibc maps blocks from 64 KiB on one by one, and gives them back when they are freed.
+MMAP = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 FORMATS = {
     "fp32": ("float32", None),
     "bf16": ("bfloat16", "bfloat16"),
@@ -102,7 +104,7 @@ def compare(args: argparse.Namespace, shape: Shape, setup: Setup) -> dict[str, f
             "threads": args.threads}  # fmt: skip
     environment = dict(os.environ)
     if args.malloc == "mmap":
-        environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+        environment |= MMAP
     answer = subprocess.run(
         [sys.executable, __file__, "--one", json.dumps(task)],
         capture_output=True, encoding="utf-8", env=environment,

@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
-from stylellm.errors import ModelError, TrainingError
-from stylellm.model.policy import backbone_of
+from stylellm.errors import TrainingError
+from stylellm.model.load import first_line
+from stylellm.model.policy import layers_of
 
 
 class CompiledLayers:
@@ -32,14 +33,9 @@ class CompiledLayers:
     """
 
     def __init__(self, policy: Any) -> None:
-        layers = getattr(backbone_of(policy), "layers", None)
-        if layers is None:
-            raise ModelError(
-                f"{type(backbone_of(policy)).__name__} has no list of layers",
-                "a decoder such as Qwen2's for training.torch_compile",
-                "Set training.torch_compile: false.",
-            )
-        self._layers = list(layers)
+        self._layers = list(
+            layers_of(policy, "training.torch_compile", "training.torch_compile: false")
+        )
         # dynamic: rows and lengths change from batch to batch.
         self._compiled = [torch.compile(layer._call_impl, dynamic=True) for layer in self._layers]
 
@@ -57,9 +53,8 @@ class CompiledLayers:
             yield
         except torch._dynamo.exc.TorchDynamoException as error:  # the inductor's too
             cause = getattr(error, "inner_exception", error)
-            reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:200]
             raise TrainingError(
-                f"the compiler of training.torch_compile failed ({reason})",
+                f"the compiler of training.torch_compile failed ({first_line(cause)})",
                 "a C++ compiler on a CPU, Triton on a GPU",
                 "Set training.torch_compile: false.",
             ) from error

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from stylellm.errors import ModelError
-from stylellm.model.policy import backbone_of, policy_hidden, run_backbone
+from stylellm.model.policy import backbone_of, layers_of, policy_hidden, run_backbone
 from stylellm.model.reference import adapter_off
 
 Span = tuple[int, int, int]
@@ -173,13 +173,7 @@ def shared_layers_of(policy: Any) -> int:
     Raises:
         ModelError: the backbone does not hold its layers in a list named ``layers``.
     """
-    layers = getattr(backbone_of(policy), "layers", None)
-    if layers is None:
-        raise ModelError(
-            f"{type(backbone_of(policy)).__name__} has no list of layers",
-            "a decoder such as Qwen2's for lora.lora_layers other than all",
-            "Set lora.lora_layers: all.",
-        )
+    layers = layers_of(policy, "lora.lora_layers other than all", "lora.lora_layers: all")
     if any(weight.requires_grad for weight in policy.get_input_embeddings().parameters()):
         return 0  # trained token rows: the two models differ from the first layer on
     for number, layer in enumerate(layers):

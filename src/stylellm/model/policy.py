@@ -26,8 +26,8 @@ from stylellm.model.targets import (
 )
 
 __all__ = [
-    "add_lora", "backbone_of", "head_terms", "load_policy", "output_weight", "policy_hidden",
-    "run_backbone",
+    "add_lora", "backbone_of", "head_terms", "layers_of", "load_policy", "output_weight",
+    "policy_hidden", "run_backbone",
 ]  # fmt: skip
 
 
@@ -215,6 +215,26 @@ def _base_of(folder: Path) -> str:
 def backbone_of(policy: Any) -> Any:
     """The decoder below the head; LoRA lives inside its layers."""
     return policy.get_base_model().get_decoder()
+
+
+def layers_of(policy: Any, setting: str, otherwise: str) -> Any:
+    """The decoder's layers, which a setting needs one by one.
+
+    Args:
+        setting: what asks for them.
+        otherwise: the setting that does without.
+
+    Raises:
+        ModelError: the decoder does not hold its layers in a list named ``layers``.
+    """
+    layers = getattr(backbone_of(policy), "layers", None)
+    if layers is None:
+        raise ModelError(
+            f"{type(backbone_of(policy)).__name__} has no list of layers",
+            f"a decoder such as Qwen2's for {setting}",
+            f"Set {otherwise}.",
+        )
+    return layers
 
 
 def policy_hidden(
