@@ -4,11 +4,12 @@ Rows (all on the same random weights of a Qwen2.5 shape, LoRA on all linear laye
 
     naive        policy and a second frozen model, logits of both, log-softmax in float32, autograd
     ours         the step of stylellm's trainer: one model, adapter on and off, loss in chunks
-    ce           cross-entropy alone: the step of transformers' Trainer
+    ce           cross-entropy alone: the step of transformers' Trainer; ce_checkpointed
     cached       ours, all of the reference's hidden states from the cache (objective.reference)
     top_half     ours, the adapter on the upper half of the layers (lora.lora_layers); top_quarter
     checkpointed ours, with gradient checkpointing
-    compiled     ours, the decoder's layers compiled (training.torch_compile)
+    compiled     ours, the decoder's layers compiled (training.torch_compile); also
+                 compiled_cached, compiled_top_half, compiled_top_quarter, compiled_checkpointed
 
 A step is forward and backward; the optimizer is the same for all and left out. The rows take turns
 in one process; peak memory (weights included) is that of a fresh process for each row: what torch
@@ -41,7 +42,11 @@ from memory_fit import MMAP
 
 from stylellm.doctor.shapes import QWEN25, Shape
 
-ROWS = ("naive", "ours", "ce", "cached", "top_half", "top_quarter", "checkpointed", "compiled")
+OPTIONS = ("cached", "top_half", "top_quarter", "checkpointed")
+ROWS = (
+    "naive", "ours", "ce", *OPTIONS, "ce_checkpointed",
+    "compiled", *(f"compiled_{option}" for option in OPTIONS),
+)  # fmt: skip
 SHAPES = QWEN25 | {"tiny": Shape("tiny", 64, 4, 4, 2, 256, 4000, True, 16)}
 LORA = {"lora_alpha": 16, "lora_dropout": 0.05}
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -124,7 +129,7 @@ def make_policy(args: argparse.Namespace, rows: list[str]) -> Any:
     torch.manual_seed(2)
     policy = get_peft_model(make_model(args), config(0), adapter_name="all")
     for row, share in (("top_half", 2), ("top_quarter", 4)):
-        if row in rows:
+        if {row, f"compiled_{row}"} & set(rows):
             policy.add_adapter(row, config(args.layers - max(1, args.layers // share)))
     for name, weight in policy.named_parameters():
         if "lora_B" in name:
@@ -227,22 +232,23 @@ def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> A
     from stylellm.model.passes import Passes, shared_layers_of
 
     batch = make_batch(args)
-    adapter = row if row.startswith("top_") else "all"
+    kind = row.removeprefix("compiled_")
+    adapter = kind if kind.startswith("top_") else "all"
     policy.set_adapter(adapter)
     if row == "naive":
         run = naive(args, policy, batch, folder)
-    elif row == "ce":
+    elif kind.startswith("ce"):
         run = cross_entropy(args, policy, batch, folder)
     else:
-        cache = HiddenCache(Path(folder) / "cache") if row == "cached" else None
+        cache = HiddenCache(Path(folder) / "cache") if kind == "cached" else None
         shared = shared_layers_of(policy) if adapter != "all" else 0
         passes = Passes(shared, cache)
-        run = ours(args, policy, batch, passes, folder, compiled=row == "compiled")
+        run = ours(args, policy, batch, passes, folder, compiled=row.startswith("compiled"))
 
     def step() -> float:
         """Seconds of the step alone: what lets the rows share a policy is not part of it."""
         policy.set_adapter(adapter)
-        if row == "checkpointed":
+        if kind.endswith("checkpointed"):
             policy.get_base_model().gradient_checkpointing_enable()
         clock = clock_of(args)
         start = clock()
@@ -250,7 +256,7 @@ def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> A
         if args.device == "cuda":
             torch.cuda.synchronize()
         seconds = clock() - start
-        if row == "checkpointed":
+        if kind.endswith("checkpointed"):
             policy.get_base_model().gradient_checkpointing_disable()
         policy.zero_grad(set_to_none=True)
         return seconds
@@ -275,8 +281,8 @@ def times(args: argparse.Namespace) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         policy = make_policy(args, args.rows)
         steps = {row: make_step(args, row, policy, folder) for row in args.rows}
-        for step in steps.values():
-            step()
+        for row, step in steps.items():
+            print(f"  first step: {row} {step():.1f}", flush=True)  # what is compiled is so here
         print("loss: " + ", ".join(f"{row} {s.loss:.4f}" for row, s in steps.items()), flush=True)
         for pair in range(args.pairs):
             for row in args.rows if pair % 2 == 0 else args.rows[::-1]:
@@ -342,19 +348,19 @@ def report(
     )
     medians = {row: statistics.median(values) for row, values in seconds.items()}
     base = "naive" if "naive" in medians else args.rows[0]
-    print(f"{'':13}{'median s':>10}{'min':>9}{'max':>9}{'peak MiB':>10}"
+    print(f"{'':22}{'median s':>10}{'min':>9}{'max':>9}{'peak MiB':>10}"
           f"{'time: ' + base + ' /':>15}{'memory: ' + base + ' /':>17}{'time / ce':>11}")  # fmt: skip
     for row in args.rows:
         peak, other = memory.get(row), memory.get(base)
         cells = [f"{x:.3f}" for x in (medians[row], min(seconds[row]), max(seconds[row]))]
         less = f"{other / peak:.2f}" if peak and other else "not measured"
         ce = f"{medians[row] / medians['ce']:.2f}" if "ce" in medians else "not run"
-        print(f"{row:13}{cells[0]:>10}{cells[1]:>9}{cells[2]:>9}"
+        print(f"{row:22}{cells[0]:>10}{cells[1]:>9}{cells[2]:>9}"
               f"{f'{peak:.0f}' if peak else '-':>10}{medians[base] / medians[row]:>15.2f}"
               f"{less:>17}{ce:>11}")  # fmt: skip
     for row in ROWS:
         if row not in args.rows:
-            print(f"{row:13}not run: --rows {row}")
+            print(f"{row:22}not run: --rows {row}")
 
 
 if __name__ == "__main__":
