@@ -146,8 +146,8 @@ class TrainingSection(Section):
     )
     torch_compile: bool = key(
         False,
-        "Compile the decoder's layers for training steps (a minute or more at the start): for small models on fast "
-        "GPUs. Needs Triton on a GPU, a C++ compiler on a CPU.",
+        "Compile the decoder's layers for training steps (a minute or more at the start): for small models on "
+        "fast GPUs. Needs Triton on a GPU, a C++ compiler on a CPU.",
         "在训练步中编译解码器各层（开始时多花一分钟或更久）：适合快 GPU 上的小模型。GPU 上需要 Triton，"
         "CPU 上需要 C++ 编译器。",
     )
