@@ -49,6 +49,7 @@ ROWS = (
 )  # fmt: skip
 SHAPES = QWEN25 | {"tiny": Shape("tiny", 64, 4, 4, 2, 256, 4000, True, 16)}
 LORA = {"lora_alpha": 16, "lora_dropout": 0.05}
+WIDTH = max(map(len, ROWS)) + 1
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -129,7 +130,7 @@ def make_policy(args: argparse.Namespace, rows: list[str]) -> Any:
     torch.manual_seed(2)
     policy = get_peft_model(make_model(args), config(0), adapter_name="all")
     for row, share in (("top_half", 2), ("top_quarter", 4)):
-        if {row, f"compiled_{row}"} & set(rows):
+        if row in map(uncompiled, rows):
             policy.add_adapter(row, config(args.layers - max(1, args.layers // share)))
     for name, weight in policy.named_parameters():
         if "lora_B" in name:
@@ -224,6 +225,11 @@ def cross_entropy(
     return lambda: trainer.training_step(policy, inputs, count)
 
 
+def uncompiled(row: str) -> str:
+    """The row whose step a compiled_ row compiles; any other row itself."""
+    return row.removeprefix("compiled_")
+
+
 def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> Any:
     """A function that runs one step of a row, returns its seconds and keeps its loss as ``loss``."""
     import torch
@@ -232,7 +238,7 @@ def make_step(args: argparse.Namespace, row: str, policy: Any, folder: str) -> A
     from stylellm.model.passes import Passes, shared_layers_of
 
     batch = make_batch(args)
-    kind = row.removeprefix("compiled_")
+    kind = uncompiled(row)
     adapter = kind if kind.startswith("top_") else "all"
     policy.set_adapter(adapter)
     if row == "naive":
@@ -348,19 +354,19 @@ def report(
     )
     medians = {row: statistics.median(values) for row, values in seconds.items()}
     base = "naive" if "naive" in medians else args.rows[0]
-    print(f"{'':22}{'median s':>10}{'min':>9}{'max':>9}{'peak MiB':>10}"
+    print(f"{'':{WIDTH}}{'median s':>10}{'min':>9}{'max':>9}{'peak MiB':>10}"
           f"{'time: ' + base + ' /':>15}{'memory: ' + base + ' /':>17}{'time / ce':>11}")  # fmt: skip
     for row in args.rows:
         peak, other = memory.get(row), memory.get(base)
         cells = [f"{x:.3f}" for x in (medians[row], min(seconds[row]), max(seconds[row]))]
         less = f"{other / peak:.2f}" if peak and other else "not measured"
         ce = f"{medians[row] / medians['ce']:.2f}" if "ce" in medians else "not run"
-        print(f"{row:22}{cells[0]:>10}{cells[1]:>9}{cells[2]:>9}"
+        print(f"{row:{WIDTH}}{cells[0]:>10}{cells[1]:>9}{cells[2]:>9}"
               f"{f'{peak:.0f}' if peak else '-':>10}{medians[base] / medians[row]:>15.2f}"
               f"{less:>17}{ce:>11}")  # fmt: skip
     for row in ROWS:
         if row not in args.rows:
-            print(f"{row:22}not run: --rows {row}")
+            print(f"{row:{WIDTH}}not run: --rows {row}")
 
 
 if __name__ == "__main__":

@@ -75,3 +75,9 @@ def check_installed(*packages: str, what: str, extra: str) -> None:
             f"{what} needs {' and '.join(absent)}, not installed", "an extra",
             f'pip install ".[{extra}]"',
         )  # fmt: skip
+
+
+def first_line(error: Exception) -> str:
+    """The reason that a library gave, short enough for a one-line message."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else repr(error)

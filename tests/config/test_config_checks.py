@@ -179,7 +179,10 @@ def test_options_that_would_do_nothing_or_harm_are_refused(values, problem):
     ],
 )
 def test_the_same_options_used_rightly_are_accepted(values):
-    parse_config(values)
+    config = parse_config(values)
+    for section, options in values.items():
+        for option, value in options.items():
+            assert getattr(getattr(config, section), option) == value
 
 
 def test_gradient_checkpointing_takes_no_other_word():

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from stylellm.errors import DataError
+from stylellm.errors import DataError, first_line
 from stylellm.model.reference import adapter_off
 
 
@@ -101,9 +101,8 @@ def _evaluate(
             verbosity="ERROR",
         )
     except (KeyError, ValueError, OSError, ConnectionError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"lm-evaluation-harness could not run {', '.join(map(_name, tasks))} ({said})",
+            f"lm-evaluation-harness could not run {', '.join(map(_name, tasks))} ({first_line(error)})",
             "names that it knows, with their data at hand, or task files",
         ) from error
     return found or {}

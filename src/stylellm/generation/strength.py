@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from stylellm.errors import ModelError, StyleLLMError
+from stylellm.errors import ModelError, StyleLLMError, first_line
 
 MIX = "mix"
 """Name of the adapter that a mixture makes."""
@@ -84,8 +84,7 @@ def load_authors(policy: Any, folders: Mapping[str, Path | str]) -> None:
             policy.load_adapter(str(folder), adapter_name=name, is_trainable=False)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
-                f"the adapter {name} in {folder} is damaged or does not fit "
-                f"({str(error).splitlines()[0]})",
+                f"the adapter {name} in {folder} is damaged or does not fit ({first_line(error)})",
                 "an adapter trained on the same base",
             ) from error
     policy.eval()

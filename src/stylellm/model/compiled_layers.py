@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from stylellm.errors import TrainingError
-from stylellm.model.load import first_line
+from stylellm.errors import TrainingError, first_line
 from stylellm.model.policy import layers_of
 
 

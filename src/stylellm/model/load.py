@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stylellm.errors import ModelError
+from stylellm.errors import ModelError, first_line
 from stylellm.hub.record import find
 
 TINY_NAME = "stylellm-tiny"
@@ -42,12 +42,6 @@ def model_location(name: str, revision: str | None = None) -> str:
             "Check model.model_name_or_path.",
         )
     return str(find(name, revision) or name)
-
-
-def first_line(error: Exception) -> str:
-    """The reason that a library gave, short enough for a one-line message."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else repr(error)
 
 
 def _not_loaded(name: str, location: str, error: Exception) -> ModelError:

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from stylellm.errors import ModelError
+from stylellm.errors import ModelError, first_line
 from stylellm.model.attention import document_arguments
 from stylellm.model.head import check_head_adapter, check_logits, head_terms, output_weight
-from stylellm.model.load import first_line, load_base, load_tokenizer
+from stylellm.model.load import load_base, load_tokenizer
 from stylellm.model.targets import (
     check_start,
     check_tokens,

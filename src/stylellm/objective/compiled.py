@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylellm.errors import first_line
 from stylellm.objective import fused
 from stylellm.objective.elementwise import Terms, loss_rows
 
@@ -64,8 +65,9 @@ def compiled_rows(
             raise
         except Exception as error:  # whatever a missing or broken compiler raises
             _failed = True
-            reason = (str(error).strip().splitlines() or [repr(error)])[0][:200]
-            logger.info("torch.compile cannot be used here, the loss runs without it: %s", reason)
+            logger.info(
+                "torch.compile cannot be used here, the loss runs without it: %s", first_line(error)
+            )
     nll, kl = _eager(z, delta, terms, kl_direction, with_gradient)
     return nll, kl, None
 
