@@ -13,6 +13,7 @@ import sys
 import pytest
 import torch
 
+from stylellm.model import products
 from stylellm.model.policy import output_weight, policy_hidden
 from stylellm.model.reference import reference_hidden
 
@@ -41,8 +42,10 @@ def head(accuracy):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("target", BOUNDS)
-def test_given_hidden_states_at_the_shape_of_qwen(accuracy, head, target):
+def test_given_hidden_states_at_the_shape_of_qwen(accuracy, head, target, wide, monkeypatch):
+    monkeypatch.setattr(products, "_wide_is_faster", lambda dtype: wide)
     problem = accuracy.make_problem(head, 64, target)
     truth = accuracy.true_kl(problem)
     assert truth.kl == pytest.approx(target, rel=0.3)

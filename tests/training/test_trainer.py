@@ -8,6 +8,7 @@ from training_runs import Epochs, Recorder, adapter, loss_by_hand, sums_by_hand,
 from transformers import TrainerCallback
 
 from stylellm.errors import TrainingError
+from stylellm.model import products
 from stylellm.model.load import load_base
 from stylellm.model.passes import Passes
 from stylellm.model.policy import add_lora, load_policy
@@ -130,6 +131,27 @@ def test_bf16_computes_in_bf16(make_policy, make_dataset, make_trainer):
         losses.append(training_rows(trainer)[0]["loss"])
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+def test_in_bf16_products_go_through_float32_where_that_is_faster(
+    make_policy, make_dataset, make_trainer, monkeypatch
+):
+    rows, calls = [], []
+    through = products._wide_product
+    monkeypatch.setattr(
+        products, "_wide_product", lambda *a, **k: (calls.append(wide), through(*a, **k))[1]
+    )
+    for wide in (False, True):
+        monkeypatch.setattr(products, "_wide_is_faster", lambda _, wide=wide: wide)
+        policy = make_policy(trained=True)
+        trainer = make_trainer(policy, make_dataset(), per_device_train_batch_size=8, bf16=True)
+        frozen = sum(type(layer) is products.FrozenLinear for layer in policy.modules())
+        trainer.train()
+        rows.append(training_rows(trainer)[0])
+    assert False not in calls
+    assert len(calls) >= 2 * (frozen - 1)  # policy and reference, all but the head
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=2e-3)
+    assert rows[0]["grad_norm"] == pytest.approx(rows[1]["grad_norm"], rel=0.05)
 
 
 def test_activation_checkpointing_gives_the_same_gradients(

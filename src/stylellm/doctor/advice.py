@@ -183,8 +183,8 @@ def _cpu_bf16(m: Machine) -> Iterator[Finding]:
     if not m.cards and m.cpu_bf16 is False:
         yield Finding(
             "note",
-            "This processor has no bfloat16 instructions: training.bf16: true takes about twice as "
-            "long here as float32.",
+            "This processor has no bfloat16 instructions: training.bf16: true takes somewhat longer "
+            "here than float32, and saves memory.",
             ("--set training.bf16=false",),
         )
 

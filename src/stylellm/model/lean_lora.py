@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from stylellm.model.products import FrozenLinear
+
 
 def use_lean_lora(policy: Any) -> int:
     """Gives the LoRA layers of a peft model the forward pass of this module; how many there are."""
@@ -28,7 +30,7 @@ def use_lean_lora(policy: Any) -> int:
     count = 0
     for module in policy.modules():
         kind: Any = type(module)
-        plain = kind is layer.Linear and type(module.base_layer) is torch.nn.Linear
+        plain = kind is layer.Linear and type(module.base_layer) in (torch.nn.Linear, FrozenLinear)
         quantised = isinstance(module, layer.LoraLayer) and kind.__name__ == "Linear4bit"
         if plain or quantised:
             module.__class__ = _lean(kind, quantised)

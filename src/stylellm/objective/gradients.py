@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from stylellm.model.products import product_back
 from stylellm.objective.head_terms import HeadTerms
 from stylellm.objective.inputs import accumulation_dtype
 
@@ -50,7 +51,7 @@ class Gradients:
         ``at`` holds the terms of these positions, in the dtype of head and slope.
         """
         if self.hidden is not None:
-            self.hidden[rows] = ((slope @ head) * scale).to(self.hidden.dtype)
+            self.hidden[rows] = (product_back(slope, head) * scale).to(self.hidden.dtype)
         if self.features is not None and at.weight is not None:
             self.features[rows] = (slope @ at.weight) * scale
         if self.weight is not None and at.features is not None:

@@ -28,6 +28,7 @@ from stylellm.model.compiled_layers import CompiledLayers
 from stylellm.model.lean_lora import use_lean_lora
 from stylellm.model.passes import Passes, check_isolation
 from stylellm.model.policy import head_terms, output_weight
+from stylellm.model.products import use_fast_products
 from stylellm.objective.chunked import style_alignment_loss
 from stylellm.objective.controller import AdaptiveKLController
 from stylellm.training.best import BestRule, EarlyStop
@@ -100,6 +101,7 @@ class StyleTrainer(Trainer):
         _check_format(kwargs["model"], args)
         use_lean_lora(kwargs["model"])
         super().__init__(args=args, **kwargs)
+        use_fast_products(kwargs["model"])  # of what has stayed on a CPU
         self.objective: Objective = objective
         self.measure = measure
         self.passes = passes or Passes()
