@@ -1,6 +1,7 @@
 """Time and memory of a whole training step: two models with full logits against ours.
 
-Rows (all on the same random weights of a Qwen2.5 shape, LoRA on all linear layers, bf16):
+Rows (all on the same random weights of a Qwen2.5 shape, LoRA on all linear layers, bf16; naive and
+ce with peft's and torch's own layers, the others with those that our trainer puts in):
 
     naive        policy and a second frozen model, logits of both, log-softmax in float32, autograd
     ours         the step of stylellm's trainer: one model, adapter on and off, loss in chunks
