@@ -183,3 +183,13 @@ def test_automatic_attention_is_flash_for_16_bit_weights_alone(
 ) -> None:
     monkeypatch.setattr("stylellm.model.attention.flash_runs_here", lambda: True)
     assert anchors.attention_of(parse_config(values)) == expected
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize("faster", [True, False])
+def test_bf16_on_a_processor_that_multiplies_float32_faster_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bf16: bool, faster: bool
+) -> None:
+    monkeypatch.setattr("stylellm.model.products.wide_is_faster", lambda _: faster)
+    memory.warn_of_slow_bf16(parse_config({"training": {"bf16": bf16, "use_cpu": True}}))
+    assert ("through float32" in capsys.readouterr().out) == (bf16 and faster)

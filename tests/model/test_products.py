@@ -18,7 +18,7 @@ FORMATS = [torch.bfloat16, torch.float16]
 @pytest.fixture(params=[True, False], ids=["wide", "plain"])
 def wide(request, monkeypatch):
     """Whichever is faster on this machine, both are tried."""
-    monkeypatch.setattr(products, "_wide_is_faster", lambda dtype: request.param)
+    monkeypatch.setattr(products, "wide_is_faster", lambda dtype: request.param)
     return request.param
 
 
@@ -85,7 +85,7 @@ def test_what_goes_through_float32(wide, monkeypatch):
 )
 def test_the_faster_one_is_taken(monkeypatch, plain, wide, taken):
     monkeypatch.setattr(products, "_fastest", lambda *_: [plain, wide])
-    assert products._wide_is_faster.__wrapped__(torch.bfloat16) is taken
+    assert products.wide_is_faster.__wrapped__(torch.bfloat16) is taken
 
 
 def test_the_trial_is_the_same_under_autocast(monkeypatch):
@@ -94,7 +94,7 @@ def test_the_trial_is_the_same_under_autocast(monkeypatch):
     mm = torch.mm
     monkeypatch.setattr(torch, "mm", lambda x, *a, **k: formats.append(x.dtype) or mm(x, *a, **k))
     with torch.autocast("cpu", torch.bfloat16):
-        products._wide_is_faster.__wrapped__(torch.bfloat16)
+        products.wide_is_faster.__wrapped__(torch.bfloat16)
         x, weight = draw(70, 300), draw(40, 300, seed=1)
         found = products._wide_product(x, weight, torch.bfloat16)
         back = products._wide_product_back(found, weight, torch.bfloat16)
@@ -136,7 +136,7 @@ def test_a_frozen_layer_is_torchs_value_and_gradient(wide, bias, base, autocast)
 
 
 def test_trained_layers_and_few_rows_stay_torchs(monkeypatch):
-    monkeypatch.setattr(products, "_wide_is_faster", lambda dtype: True)
+    monkeypatch.setattr(products, "wide_is_faster", lambda dtype: True)
     monkeypatch.setattr(products._FrozenProduct, "apply", None)  # would raise
     layer = torch.nn.Linear(8, 8).bfloat16()
     assert use_fast_products(layer) == 0  # it is trained

@@ -45,7 +45,7 @@ def head(accuracy):
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("target", BOUNDS)
 def test_given_hidden_states_at_the_shape_of_qwen(accuracy, head, target, wide, monkeypatch):
-    monkeypatch.setattr(products, "_wide_is_faster", lambda dtype: wide)
+    monkeypatch.setattr(products, "wide_is_faster", lambda dtype: wide)
     problem = accuracy.make_problem(head, 64, target)
     truth = accuracy.true_kl(problem)
     assert truth.kl == pytest.approx(target, rel=0.3)

@@ -142,7 +142,7 @@ def test_in_bf16_products_go_through_float32_where_that_is_faster(
         products, "_wide_product", lambda *a, **k: (calls.append(wide), through(*a, **k))[1]
     )
     for wide in (False, True):
-        monkeypatch.setattr(products, "_wide_is_faster", lambda _, wide=wide: wide)
+        monkeypatch.setattr(products, "wide_is_faster", lambda _, wide=wide: wide)
         policy = make_policy(trained=True)
         trainer = make_trainer(policy, make_dataset(), per_device_train_batch_size=8, bf16=True)
         frozen = sum(type(layer) is products.FrozenLinear for layer in policy.modules())

@@ -44,11 +44,16 @@ def check_memory(config: Any) -> None:
 
 
 def warn_of_slow_bf16(config: Any) -> None:
-    """Says that bfloat16 slows a training on a processor without instructions for it."""
-    from stylellm.doctor.machine import cpu_bf16
+    """Says that bfloat16 slows a training on a processor that multiplies float32 faster."""
+    import torch
 
-    if config.training.bf16 and device_of(config) == "cpu" and cpu_bf16() is False:
-        print("bf16:     this processor has no bfloat16 instructions; bf16: false is faster here")
+    from stylellm.model.products import wide_is_faster
+
+    if config.training.bf16 and device_of(config) == "cpu" and wide_is_faster(torch.bfloat16):
+        print(
+            "bf16:     products go through float32, which this processor multiplies faster; "
+            "bf16: false saves that detour and takes more memory"
+        )
 
 
 def wants_checkpointing(config: Any) -> bool:

@@ -34,14 +34,16 @@ TRIAL = (256, 1024, 1024)
 
 def widened(dtype: torch.dtype, device: torch.device, rows: int) -> bool:
     """Whether products of so many rows in this number format go through float32."""
-    return dtype in HALF and device.type == "cpu" and rows >= MIN_ROWS and _wide_is_faster(dtype)
+    return dtype in HALF and device.type == "cpu" and rows >= MIN_ROWS and wide_is_faster(dtype)
 
 
 @functools.cache
-def _wide_is_faster(dtype: torch.dtype) -> bool:
+def wide_is_faster(dtype: torch.dtype) -> bool:
+    """Whether this processor multiplies a widened matrix clearly faster; tried out once a process."""
     rows, outputs, inputs = TRIAL
     x, weight = torch.ones(rows, inputs, dtype=dtype), torch.ones(outputs, inputs, dtype=dtype)
-    plain, wide = _fastest(lambda: x @ weight.T, lambda: _wide_product(x, weight, dtype))
+    with _float32():
+        plain, wide = _fastest(lambda: x @ weight.T, lambda: _wide_product(x, weight, dtype))
     return wide * GAIN < plain
 
 
@@ -101,7 +103,7 @@ def _wide_product_back(gradient: Tensor, weight: Tensor, dtype: torch.dtype) -> 
 
 
 def _float32() -> Any:
-    """Autocast would make 16 bits of the widened factors again."""
+    """Without autocast, which would make 16 bits of the widened factors again."""
     return torch.autocast("cpu", enabled=False)
 
 
