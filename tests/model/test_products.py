@@ -135,7 +135,7 @@ def test_a_frozen_layer_is_torchs_value_and_gradient(wide, bias, base, autocast)
             assert 0 < error < 1.1 * theirs
 
 
-def test_trained_layers_and_few_rows_stay_torchs(monkeypatch):
+def test_float64_and_few_rows_and_trained_layers_stay_torchs(monkeypatch):
     monkeypatch.setattr(products, "wide_is_faster", lambda dtype: True)
     monkeypatch.setattr(products._FrozenProduct, "apply", None)  # would raise
     layer = torch.nn.Linear(8, 8).bfloat16()
@@ -144,7 +144,9 @@ def test_trained_layers_and_few_rows_stay_torchs(monkeypatch):
     assert use_fast_products(layer) == 1
     assert layer(draw(63, 8)).shape == (63, 8)
     assert layer(draw(0, 8)).shape == (0, 8)
-    layer.requires_grad_(True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer.double()(draw(64, 8, dtype=torch.float64)).dtype == torch.float64
+    layer.bfloat16().requires_grad_(True)
     layer(draw(64, 8)).sum().backward()
     assert layer.weight.grad is not None
 

@@ -137,6 +137,8 @@ class FrozenLinear(torch.nn.Linear):
         trained = self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
         if trained or torch.compiler.is_compiling() or type(self.weight.data) is not Tensor:
             return None
+        if torch.float64 in (x.dtype, self.weight.dtype):
+            return None  # which autocast leaves alone
         if torch.is_autocast_enabled(x.device.type):
             return torch.get_autocast_dtype(x.device.type)
         return x.dtype if x.dtype == self.weight.dtype else None
