@@ -6,10 +6,10 @@ import copy
 
 import pytest
 import torch
+from backbone_steps import distance, mixed, step
 
 from stylellm.model import lean_lora
 from stylellm.model.lean_lora import use_lean_lora
-from stylellm.model.policy import backbone_of
 from stylellm.model.reference import adapter_off
 
 
@@ -27,21 +27,6 @@ def calls(monkeypatch):
         lean_lora._AddLora, "apply", lambda *args: (seen.append(1), apply(*args))[1]
     )
     return seen
-
-
-def step(policy, ids, *, compute=None, seed=3):
-    """Hidden states and all gradients in float64 of a forward and backward pass."""
-    policy.zero_grad()
-    torch.manual_seed(seed)
-    with torch.autocast("cpu", compute or torch.bfloat16, enabled=compute is not None):
-        hidden = backbone_of(policy)(input_ids=ids, use_cache=False).last_hidden_state
-    (hidden.double() ** 3).mean().backward()
-    gradients = [w.grad.double().flatten() for w in policy.parameters() if w.grad is not None]
-    return hidden.detach().double(), torch.cat(gradients)
-
-
-def distance(found, wanted):
-    return ((found - wanted).norm() / wanted.norm()).item()
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -62,16 +47,9 @@ def test_it_is_pefts_value_and_gradient(make_policy, ids, calls, double, dropout
 
 @pytest.mark.parametrize("base", [torch.float32, torch.bfloat16])
 def test_under_autocast_it_is_no_further_from_float64_than_peft(make_policy, ids, calls, base):
-    def policy(dtype):
-        found = make_policy(trained=True).to(torch.bfloat16).to(dtype)  # the same numbers in all
-        for name, weight in found.named_parameters():
-            if "lora_" in name and dtype != torch.float64:
-                weight.data = weight.data.float()
-        return found.train()
-
-    truth = step(policy(torch.float64), ids)
-    theirs = step(policy(base), ids, compute=torch.bfloat16)
-    lean = policy(base)
+    truth = step(mixed(make_policy(trained=True), torch.float64), ids)
+    theirs = step(mixed(make_policy(trained=True), base), ids, compute=torch.bfloat16)
+    lean = mixed(make_policy(trained=True), base)
     use_lean_lora(lean)
     ours = step(lean, ids, compute=torch.bfloat16)
     assert calls

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stylellm.model.products import FrozenLinear
+from stylellm.model.products import FrozenLinear, number_format
 
 
 def use_lean_lora(policy: Any) -> int:
@@ -85,13 +85,12 @@ class _LeanForward:
 def _dtype_for(x: Tensor, weight: Tensor, quantised: bool) -> torch.dtype | None:
     """The number format of the products, as peft's forward has it under autocast or where all are of
     one format; None: peft's forward does something else, or the weight is not here as a matrix."""
-    if type(weight.data) is not Tensor or weight.dim() != 2 or not weight.numel():
+    if weight.dim() != 2 or not weight.numel():
         return None  # sharded
-    device = x.device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        return None if weight.dtype == torch.float64 or (quantised and x.dtype != dtype) else dtype
-    return x.dtype if x.dtype == weight.dtype and not quantised else None
+    dtype = number_format(x, weight)
+    if quantised and not (torch.is_autocast_enabled(x.device.type) and x.dtype == dtype):
+        return None
+    return dtype
 
 
 class _AddLora(torch.autograd.Function):

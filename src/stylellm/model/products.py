@@ -62,7 +62,7 @@ def product(x: Tensor, weight: Tensor, *, out: Tensor | None = None) -> Tensor:
     """x [R, I] @ weight.T for weight [O, I], both in one number format, in ``out`` [R, O] if given."""
     if widened(weight.dtype, x.device, len(x)):
         return _wide_product(x, weight, weight.dtype, out)
-    return torch.mm(x, weight.T) if out is None else torch.mm(x, weight.T, out=out)
+    return torch.mm(x, weight.T, out=out)
 
 
 def product_back(gradient: Tensor, weight: Tensor) -> Tensor:
@@ -70,6 +70,21 @@ def product_back(gradient: Tensor, weight: Tensor) -> Tensor:
     if widened(weight.dtype, gradient.device, len(gradient)):
         return _wide_product_back(gradient, weight, weight.dtype)
     return gradient @ weight
+
+
+def number_format(x: Tensor, weight: Tensor) -> torch.dtype | None:
+    """The one in which torch multiplies x by a weight: autocast's, or their own where it is the same.
+
+    None: they are of two, or of float64 under autocast, which leaves it alone, or the weight is not
+    here as a plain tensor (sharded, quantised).
+    """
+    if type(weight.data) is not Tensor:
+        return None
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        wide = torch.float64 in (x.dtype, weight.dtype)
+        return None if wide else torch.get_autocast_dtype(device)
+    return x.dtype if x.dtype == weight.dtype else None
 
 
 def _wide_product(
@@ -126,22 +141,13 @@ class FrozenLinear(torch.nn.Linear):
     """A linear layer whose weight has no gradient, with the products of this module."""
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = self._dtype_for(x)
-        rows = x.numel() // x.shape[-1] if x.numel() else 0
-        if dtype is None or not widened(dtype, x.device, rows):
+        trained = self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
+        if trained or torch.compiler.is_compiling():
+            return super().forward(x)
+        dtype = number_format(x, self.weight)
+        if dtype is None or not widened(dtype, x.device, x.shape[:-1].numel()):
             return super().forward(x)
         return _FrozenProduct.apply(x, self.weight, self.bias, dtype)
-
-    def _dtype_for(self, x: Tensor) -> torch.dtype | None:
-        """The number format of the product; None: torch's own forward."""
-        trained = self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
-        if trained or torch.compiler.is_compiling() or type(self.weight.data) is not Tensor:
-            return None
-        if torch.float64 in (x.dtype, self.weight.dtype):
-            return None  # which autocast leaves alone
-        if torch.is_autocast_enabled(x.device.type):
-            return torch.get_autocast_dtype(x.device.type)
-        return x.dtype if x.dtype == self.weight.dtype else None
 
 
 class _FrozenProduct(torch.autograd.Function):
@@ -153,8 +159,10 @@ class _FrozenProduct(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.dtypes = x.dtype, dtype
-        result = _wide_product(x.reshape(-1, x.shape[-1]), weight, dtype, bias=bias)
-        return result.view(*x.shape[:-1], -1)
+        # Of its last shape from the start: a view could not be written over by the adapter.
+        result = x.new_empty(*x.shape[:-1], len(weight), dtype=dtype)
+        _wide_product(x.reshape(-1, x.shape[-1]), weight, dtype, result.view(-1, len(weight)), bias)
+        return result
 
     @staticmethod
     @once_differentiable
