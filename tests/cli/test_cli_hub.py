@@ -74,7 +74,7 @@ def test_merged_model_loads_alone(evaluated: Path, tmp_path: Path) -> None:
     command = ["export", "hub", str(tmp_path / "run"), "--output_dir", str(tmp_path / "up"), *REPO]
     assert main([*command, "--merged"]) == 0
     card = ModelCard.load(tmp_path / "up" / "README.md")
-    assert card.data.library_name == "transformers"
+    assert card.data.to_dict()["library_name"] == "transformers"
     assert "Not evaluated" in card.text
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "up").num_parameters() > 0
 
